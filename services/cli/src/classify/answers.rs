@@ -1,0 +1,91 @@
+//! What comes out of the pipeline: results and dead letters, by record key.
+
+use anyhow::Context;
+use bytes::Bytes;
+use sightline_contracts::{ResultEvent, Topic};
+use sightline_stream::{KafkaSettings, Reader, Record, Start, admin::DeadLetter};
+use std::time::Duration;
+use tokio::{sync::mpsc, task::JoinSet};
+
+/// How an image ended.
+#[derive(Debug)]
+pub enum Answer {
+    Classified {
+        event: Box<ResultEvent>,
+        json: Bytes,
+    },
+    Failed(String),
+}
+
+/// What a record of a topic says of its image.
+type Meaning = fn(&Record) -> anyhow::Result<Answer>;
+
+/// Answers as they are committed.
+pub struct Answers {
+    incoming: mpsc::Receiver<anyhow::Result<(String, Answer)>>,
+    _readers: JoinSet<()>,
+}
+
+impl Answers {
+    pub fn read(kafka: &KafkaSettings) -> anyhow::Result<Self> {
+        let (sender, incoming) = mpsc::channel(64);
+        let mut readers = JoinSet::new();
+        let topics: [(Topic, Meaning); 2] =
+            [(Topic::Results, classified), (Topic::DeadLetters, dead)];
+        for (topic, answer) in topics {
+            let mut reader = Reader::open(kafka, topic.name(), Start::Beginning)?;
+            let sender = sender.clone();
+            readers.spawn_blocking(move || forward(&mut reader, answer, &sender));
+        }
+        Ok(Self {
+            incoming,
+            _readers: readers,
+        })
+    }
+
+    pub async fn next(&mut self) -> anyhow::Result<(String, Answer)> {
+        self.incoming
+            .recv()
+            .await
+            .context("the readers of results have ended")?
+    }
+}
+
+/// Reads until nobody listens any more or the reader fails.
+fn forward(
+    reader: &mut Reader,
+    answer: Meaning,
+    sender: &mpsc::Sender<anyhow::Result<(String, Answer)>>,
+) {
+    while !sender.is_closed() {
+        let next = match reader.next(Duration::from_millis(100)) {
+            Ok(None) => continue,
+            Ok(Some(record)) => answer(&record).map(|answer| (key(&record), answer)),
+            Err(error) => Err(error.into()),
+        };
+        let over = next.is_err();
+        if sender.blocking_send(next).is_err() || over {
+            return;
+        }
+    }
+}
+
+fn key(record: &Record) -> String {
+    String::from_utf8_lossy(record.key.as_deref().unwrap_or_default()).into_owned()
+}
+
+fn classified(record: &Record) -> anyhow::Result<Answer> {
+    let json = record.value.clone().unwrap_or_default();
+    let event = Box::new(ResultEvent::from_json(&json).context("a result can't be read")?);
+    Ok(Answer::Classified { event, json })
+}
+
+fn dead(record: &Record) -> anyhow::Result<Answer> {
+    let letter = DeadLetter::from(record.clone());
+    let reason = letter.reason.map_or("rejected", |reason| reason.as_str());
+    let error = letter.error.unwrap_or_default();
+    Ok(Answer::Failed(format!(
+        "{reason}: {}",
+        error.escape_debug()
+    )))
+}

@@ -1,0 +1,80 @@
+//! Putting the images into the embedded store.
+
+use super::inputs::{Input, Origin};
+use crate::embedded::BUCKET;
+use anyhow::Context;
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use sightline_storage::{Objects, Store};
+use std::sync::Arc;
+use tokio::{sync::mpsc, task::JoinSet};
+
+/// Puts at the same time; each holds one image in memory.
+const AT_ONCE: usize = 8;
+/// What the services let in by default; a larger file would only be copied to be refused.
+const MAX_BYTES: u64 = 32 << 20;
+
+/// The running uploads.
+pub struct Uploads {
+    failures: mpsc::Receiver<(String, String)>,
+    task: JoinSet<()>,
+}
+
+impl Uploads {
+    pub fn start(inputs: Vec<Input>, target: Store, source: Arc<Store>) -> Self {
+        let (failed, failures) = mpsc::channel(AT_ONCE);
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let all = stream::iter(inputs).for_each_concurrent(AT_ONCE, |input| {
+                let (target, source, failed) = (&target, &source, &failed);
+                async move {
+                    if let Err(error) = put(&input, target, source).await {
+                        // Nobody listens once the command is given up.
+                        let _ = failed
+                            .send((input.record_key(), format!("{error:#}")))
+                            .await;
+                    }
+                }
+            });
+            all.await;
+        });
+        Self { failures, task }
+    }
+
+    /// The next input that could not be put: its record key and why; none when all others are in the store.
+    pub async fn next_failure(&mut self) -> anyhow::Result<Option<(String, String)>> {
+        if let Some(failure) = self.failures.recv().await {
+            return Ok(Some(failure));
+        }
+        while let Some(ended) = self.task.join_next().await {
+            ended.context("uploading ended in a panic")?;
+        }
+        Ok(None)
+    }
+}
+
+async fn put(input: &Input, target: &Store, source: &Store) -> anyhow::Result<()> {
+    let bytes = match &input.origin {
+        Origin::File(path) => {
+            let size = tokio::fs::metadata(path)
+                .await
+                .context("can't be read")?
+                .len();
+            anyhow::ensure!(
+                size <= MAX_BYTES,
+                "too-large: {size} bytes, more than {MAX_BYTES}"
+            );
+            Bytes::from(tokio::fs::read(path).await.context("can't be read")?)
+        }
+        Origin::Object(at) => {
+            source
+                .get(&at.bucket, &at.key, None, MAX_BYTES)
+                .await?
+                .bytes
+        }
+    };
+    target
+        .put(BUCKET, &input.key, bytes, "application/octet-stream")
+        .await?;
+    Ok(())
+}

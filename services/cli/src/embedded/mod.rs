@@ -1,0 +1,148 @@
+//! The whole pipeline in one process and one folder: broker, S3 store, notifications between them, four services.
+
+mod notifications;
+mod services;
+
+use anyhow::Context;
+use notifications::Publish;
+use sightline_broker::Broker;
+use sightline_contracts::Topic;
+use sightline_infer::ModelSettings;
+use sightline_objectstore::ObjectStore;
+use sightline_postprocess::Thumbnails;
+use sightline_storage::{Credentials, Objects, StorageSettings, Store};
+use sightline_stream::{
+    KafkaSettings,
+    admin::{TopicSpec, create_topics},
+};
+use sightline_telemetry::Telemetry;
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// The bucket whose images are classified.
+pub const BUCKET: &str = "images";
+const PARTITIONS: i32 = 3;
+
+/// Where the pipeline listens and what it runs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Holds everything: `broker/` and `objects/`.
+    pub data: PathBuf,
+    /// Port 0 takes a free one.
+    pub kafka: SocketAddr,
+    pub s3: SocketAddr,
+    pub credentials: Credentials,
+    /// Whether the S3 store waits for the disk.
+    pub fsync: bool,
+    pub model: ModelSettings,
+    /// S3 that weights come from, where the model names one.
+    pub model_storage: StorageSettings,
+    pub thumbnails: Thumbnails,
+    /// Further flags of all four services, as on their command lines.
+    pub flags: Vec<String>,
+}
+
+/// The running pipeline.
+pub struct Pipeline {
+    pub kafka: KafkaSettings,
+    pub storage: StorageSettings,
+    broker: Broker,
+    objects: ObjectStore,
+    services: JoinSet<(&'static str, anyhow::Result<()>)>,
+    stop: CancellationToken,
+}
+
+impl Pipeline {
+    /// Starts everything. The services go on loading and joining their groups; images put meanwhile wait for them.
+    pub async fn start(config: Config, telemetry: &Telemetry) -> anyhow::Result<Self> {
+        let broker = start_broker(&config)?;
+        let kafka = KafkaSettings::at(broker.bootstrap());
+        let topics: Vec<_> = Topic::ALL
+            .iter()
+            .map(|topic| TopicSpec::of(*topic, "", PARTITIONS, 1))
+            .collect();
+        create_topics(&kafka, &topics)
+            .await
+            .context("can't create the topics")?;
+        let objects = start_objects(&config, &kafka).await?;
+        let storage = StorageSettings {
+            s3_endpoint: Some(format!("http://{}", objects.local_addr())),
+            s3_region: Some("us-east-1".to_owned()),
+            credentials: Some(config.credentials.clone()),
+            ..StorageSettings::default()
+        };
+        let store = Store::connect(&storage).await?;
+        store
+            .create_bucket(BUCKET)
+            .await
+            .context("can't create the bucket")?;
+        let stop = CancellationToken::new();
+        let services = services::start(&config, &kafka, &storage, telemetry, &stop).await?;
+        Ok(Self {
+            kafka,
+            storage,
+            broker,
+            objects,
+            services,
+            stop,
+        })
+    }
+
+    pub fn s3_addr(&self) -> SocketAddr {
+        self.objects.local_addr()
+    }
+
+    /// Waits until a service ends, which none does unasked.
+    pub async fn failure(&mut self) -> anyhow::Error {
+        match self.services.join_next().await {
+            Some(Ok((name, Err(error)))) => error.context(format!("{name} failed")),
+            Some(Ok((name, Ok(())))) => anyhow::anyhow!("{name} ended"),
+            Some(Err(error)) => anyhow::Error::new(error).context("a service ended in a panic"),
+            None => anyhow::anyhow!("all services have ended"),
+        }
+    }
+
+    /// Lets the services finish what is in flight, then stops store and broker.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        let mut outcome = Ok(());
+        while let Some(ended) = self.services.join_next().await {
+            let (name, result) = ended.context("a service ended in a panic")?;
+            outcome = outcome.and(result.with_context(|| format!("{name} failed")));
+        }
+        self.objects.shutdown().await;
+        self.broker.shutdown().await;
+        outcome
+    }
+}
+
+fn start_broker(config: &Config) -> anyhow::Result<Broker> {
+    let broker = sightline_broker::Config {
+        listen: config.kafka,
+        ..sightline_broker::Config::new(config.data.join("broker"))
+    };
+    Broker::start(broker).with_context(|| format!("can't start the broker on {}", config.kafka))
+}
+
+async fn start_objects(config: &Config, kafka: &KafkaSettings) -> anyhow::Result<ObjectStore> {
+    let credentials = sightline_objectstore::Credentials {
+        access_key: config.credentials.access_key.clone(),
+        secret_key: config.credentials.secret_key.clone(),
+    };
+    let own_thumbnails = sightline_objectstore::Rule {
+        prefix: config.thumbnails.thumbnail_prefix.clone(),
+        suffix: "_thumb.png".to_owned(),
+        ..Default::default()
+    };
+    let objects = sightline_objectstore::Config {
+        listen: config.s3,
+        notifier: Some(Arc::new(Publish::connect(kafka).await?)),
+        except: vec![own_thumbnails],
+        fsync: config.fsync,
+        ..sightline_objectstore::Config::new(config.data.join("objects"), credentials)
+    };
+    ObjectStore::start(objects)
+        .await
+        .with_context(|| format!("can't start the S3 store on {}", config.s3))
+}

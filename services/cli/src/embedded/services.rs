@@ -1,0 +1,90 @@
+//! The four services, each as its own binary would run it.
+
+use super::{BUCKET, Config};
+use anyhow::Context;
+use clap::Parser;
+use sightline_preprocess::Manifest;
+use sightline_storage::StorageSettings;
+use sightline_stream::KafkaSettings;
+use sightline_telemetry::Telemetry;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+type Services = JoinSet<(&'static str, anyhow::Result<()>)>;
+
+/// Starts all four; the set ends when all of them have.
+pub async fn start(
+    config: &Config,
+    kafka: &KafkaSettings,
+    storage: &StorageSettings,
+    telemetry: &Telemetry,
+    stop: &CancellationToken,
+) -> anyhow::Result<Services> {
+    let flags = [
+        &["--kafka-bootstrap".to_owned(), kafka.bootstrap.clone()],
+        &config.flags[..],
+    ]
+    .concat();
+    let mut ingest: sightline_ingest::Settings = settings("ingest", &flags)?;
+    ingest.admission.buckets = vec![BUCKET.to_owned()];
+    ingest
+        .admission
+        .thumbnail_prefix
+        .clone_from(&config.thumbnails.thumbnail_prefix);
+    let mut preprocess: sightline_preprocess::Settings = settings("preprocess", &flags)?;
+    preprocess.storage = storage.clone();
+    preprocess.images.manifest = manifest(config).await?;
+    let mut infer: sightline_infer::Settings = settings("infer", &flags)?;
+    infer.model = config.model.clone();
+    infer.storage = config.model_storage.clone();
+    let mut postprocess: sightline_postprocess::Settings = settings("postprocess", &flags)?;
+    postprocess.storage = storage.clone();
+    postprocess.thumbnails = config.thumbnails.clone();
+
+    let mut services = Services::new();
+    let (t, s) = (telemetry.clone(), stop.clone());
+    services.spawn(async move {
+        (
+            "ingest",
+            Box::pin(sightline_ingest::run(ingest, t, s)).await,
+        )
+    });
+    let (t, s) = (telemetry.clone(), stop.clone());
+    services.spawn(async move {
+        (
+            "preprocess",
+            Box::pin(sightline_preprocess::run(preprocess, t, s)).await,
+        )
+    });
+    let (t, s) = (telemetry.clone(), stop.clone());
+    services.spawn(async move { ("infer", Box::pin(sightline_infer::run(infer, t, s)).await) });
+    let (t, s) = (telemetry.clone(), stop.clone());
+    services.spawn(async move {
+        (
+            "postprocess",
+            Box::pin(sightline_postprocess::run(postprocess, t, s)).await,
+        )
+    });
+    Ok(services)
+}
+
+/// A service's settings from flags and environment.
+fn settings<S: Parser>(name: &str, flags: &[String]) -> anyhow::Result<S> {
+    let arguments = std::iter::once(name).chain(flags.iter().map(String::as_str));
+    S::try_parse_from(arguments).with_context(|| format!("settings of {name}"))
+}
+
+/// What preprocess must know of the model that infer loads.
+async fn manifest(config: &Config) -> anyhow::Result<Manifest> {
+    let weights = &config.model.weights;
+    if "bundled".parse().as_ref() == Ok(weights) {
+        return Ok(Manifest::Bundled);
+    }
+    let source = weights.source(&config.model_storage).await?;
+    let manifest = tokio::task::spawn_blocking(move || source.manifest())
+        .await?
+        .with_context(|| format!("can't read the manifest of {weights}"))?;
+    // Two leaves that don't know each other read the same JSON.
+    let preprocessing = serde_json::to_value(manifest.preprocessing)?;
+    Ok(Manifest::Known(serde_json::from_value(preprocessing)?))
+}

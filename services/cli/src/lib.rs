@@ -1,0 +1,106 @@
+//! The binary `sightline`: all four services in one process on an embedded broker and an embedded S3 store, and the
+//! operator's tools for any Kafka.
+//!
+//! [`embedded`] is the whole pipeline in a folder; [`classify`] and [`up`] run it, once and for long. The other modules
+//! are a command each.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod bench;
+mod broker;
+mod classify;
+mod dead_letters;
+pub mod embedded;
+mod lag;
+mod topics;
+mod up;
+
+use clap::{Parser, Subcommand};
+use sightline_telemetry::{LogFormat, init_logs_at};
+use std::process::ExitCode;
+
+/// Classifies images as they arrive in S3.
+#[derive(Parser)]
+#[command(name = "sightline", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// What is logged, on stderr: a level, or directives such as `info,sightline_stream=debug` [default: info for `up`
+    /// and `broker`, error elsewhere]
+    #[arg(long, env = "SIGHTLINE_LOG", global = true)]
+    log: Option<String>,
+    /// How log lines look; auto is pretty on a terminal and JSON elsewhere
+    #[arg(
+        long,
+        env = "SIGHTLINE_LOG_FORMAT",
+        value_enum,
+        default_value = "auto",
+        global = true
+    )]
+    log_format: LogFormat,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Classify images: files, folders and s3:// prefixes
+    Classify(classify::Classify),
+    /// Run the whole pipeline in one process: broker, S3 store, four services
+    Up(up::Up),
+    /// Run the embedded Kafka broker alone
+    Broker(broker::Broker),
+    /// Create the pipeline's topics on a Kafka cluster
+    #[command(subcommand)]
+    Topics(topics::Topics),
+    /// Show how far the services are behind, by partition
+    Lag(lag::Lag),
+    /// List, show and replay what could not be processed
+    #[command(subcommand)]
+    DeadLetters(dead_letters::DeadLetters),
+    /// Measure
+    #[command(subcommand)]
+    Bench(bench::Bench),
+}
+
+impl Command {
+    fn default_log(&self) -> &'static str {
+        match self {
+            Self::Up(_) | Self::Broker(_) => "info",
+            _ => "error",
+        }
+    }
+
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Classify(command) => command.run().await,
+            Self::Up(command) => command.run().await.map(|()| ExitCode::SUCCESS),
+            Self::Broker(command) => command.run().await.map(|()| ExitCode::SUCCESS),
+            Self::Topics(command) => command.run().await.map(|()| ExitCode::SUCCESS),
+            Self::Lag(command) => command.run().await.map(|()| ExitCode::SUCCESS),
+            Self::DeadLetters(command) => command.run().await.map(|()| ExitCode::SUCCESS),
+            Self::Bench(command) => command.run().await.map(|()| ExitCode::SUCCESS),
+        }
+    }
+}
+
+/// Runs the command that the arguments name. Exits with 0 when it did what was asked, 1 when it failed or an image
+/// could not be classified, 2 when the arguments are wrong.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    init_logs_at(
+        cli.log.as_deref().unwrap_or(cli.command.default_log()),
+        cli.log_format,
+    );
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.into()),
+    };
+    // The command's future holds a pipeline; it does not belong on the stack of main.
+    let outcome = runtime.block_on(Box::pin(cli.command.run()));
+    // What still blocks in a client library must not keep the process from ending.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    outcome.unwrap_or_else(|error| failed(&error))
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}

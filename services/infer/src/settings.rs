@@ -1,0 +1,147 @@
+//! The settings of the service.
+
+use crate::Weights;
+use anyhow::Context;
+use clap::{Args, Parser};
+use sightline_model::{BatchSettings, Device, Options, labels_of_text};
+use sightline_storage::StorageSettings;
+use sightline_stream::{KafkaSettings, LoopSettings};
+use sightline_telemetry::{TelemetrySettings, service, settings};
+use std::{fs, num::NonZero, path::PathBuf, time::Duration};
+
+/// Reads tensors from the topic `tensors`, classifies them in batches and writes predictions to `predictions`.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "infer", version)]
+pub struct Settings {
+    #[command(flatten)]
+    pub model: ModelSettings,
+    #[command(flatten, next_help_heading = "S3, for weights that lie there")]
+    pub storage: StorageSettings,
+    #[command(flatten)]
+    pub kafka: KafkaSettings,
+    #[command(flatten)]
+    pub looping: LoopSettings,
+    #[command(flatten)]
+    pub telemetry: TelemetrySettings,
+}
+
+/// Which model, where it runs, and how images are batched.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Model")]
+pub struct ModelSettings {
+    /// Weights: bundled, a folder (model.safetensors and manifest.json), a .safetensors file with torchvision's or
+    /// timm's names, hf:owner/name[@revision], s3://bucket/prefix/ or s3://bucket/key.safetensors
+    #[arg(
+        long = "model",
+        env = "SIGHTLINE_MODEL",
+        value_name = "SOURCE",
+        default_value = "bundled"
+    )]
+    pub weights: Weights,
+    /// SHA-256 that the weights file must have
+    #[arg(long, env = "SIGHTLINE_WEIGHTS_SHA256", value_name = "HEX", value_parser = sha256)]
+    pub weights_sha256: Option<String>,
+    /// File of labels, one a line in the order of the classes, instead of the manifest's
+    #[arg(long, env = "SIGHTLINE_LABELS", value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// Where the model runs: cpu, cuda or cuda:N
+    #[arg(long, env = "SIGHTLINE_DEVICE", default_value = "cpu")]
+    pub device: Device,
+    /// Threads that compute; by default the cores that the process may use
+    #[arg(long, env = "SIGHTLINE_THREADS", value_name = "N")]
+    pub threads: Option<NonZero<usize>>,
+    /// Most images computed together
+    #[arg(
+        long,
+        env = "SIGHTLINE_MAX_BATCH",
+        value_name = "IMAGES",
+        default_value = "8"
+    )]
+    pub max_batch: NonZero<usize>,
+    /// Milliseconds that an image which came while the model was busy may wait for others to fill its batch; one that
+    /// finds the model idle is computed at once
+    #[arg(
+        long,
+        env = "SIGHTLINE_MAX_WAIT_MS",
+        value_name = "MS",
+        default_value_t = 5
+    )]
+    pub max_wait_ms: u64,
+    /// Most images that wait for the model
+    #[arg(
+        long,
+        env = "SIGHTLINE_MAX_QUEUE",
+        value_name = "IMAGES",
+        default_value = "64"
+    )]
+    pub max_queue: NonZero<usize>,
+    /// Classes a prediction names; by default as many as the manifest says
+    #[arg(long, env = "SIGHTLINE_TOP_K", value_name = "CLASSES")]
+    pub top_k: Option<NonZero<usize>>,
+}
+
+fn sha256(text: &str) -> Result<String, String> {
+    let hexadecimal = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if hexadecimal {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("64 hexadecimal digits expected".to_owned())
+    }
+}
+
+impl ModelSettings {
+    /// How the weights are to be loaded; reads the file of labels.
+    pub(crate) fn options(&self) -> anyhow::Result<Options> {
+        let labels = self.labels.as_ref().map(|path| {
+            let what = path.display().to_string();
+            let text = fs::read_to_string(path)
+                .with_context(|| format!("can't read the labels in {what}"))?;
+            anyhow::Ok(labels_of_text(&what, &text)?)
+        });
+        Ok(Options {
+            device: self.device,
+            sha256: self.weights_sha256.clone(),
+            labels: labels.transpose()?,
+            threads: self.threads,
+            kernels: None,
+        })
+    }
+
+    pub(crate) fn batches(&self, top_k: usize) -> BatchSettings {
+        BatchSettings {
+            max_batch: self.max_batch.get(),
+            max_wait: Duration::from_millis(self.max_wait_ms),
+            max_queue: self.max_queue.get(),
+            top_k,
+        }
+    }
+
+    /// A sentence for each setting that can't work.
+    pub fn problems(&self) -> Vec<String> {
+        let missing = self.labels.as_ref().filter(|path| !path.is_file());
+        let missing = missing.map(|path| format!("--labels: {} is not a file", path.display()));
+        missing
+            .into_iter()
+            .chain(self.weights.problem().map(|why| format!("--model: {why}")))
+            .collect()
+    }
+}
+
+impl settings::Settings for Settings {
+    fn problems(&self) -> Vec<String> {
+        let own = self.model.problems();
+        [
+            own,
+            self.storage.problems(),
+            self.kafka.problems(),
+            self.looping.problems(),
+        ]
+        .concat()
+    }
+}
+
+impl service::Settings for Settings {
+    fn telemetry(&self) -> &TelemetrySettings {
+        &self.telemetry
+    }
+}

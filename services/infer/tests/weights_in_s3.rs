@@ -1,0 +1,103 @@
+//! Weights from a server that speaks S3.
+#![allow(clippy::unwrap_used)]
+
+use sightline_infer::{Weights, weights::download};
+use sightline_model::{Options, Source, load};
+use sightline_objectstore::{Config, ObjectStore};
+use sightline_storage::{Credentials, Location, Memory, Objects, StorageSettings, Store};
+use std::{fs, path::Path};
+
+const FILES: [&str; 2] = ["model.safetensors", "manifest.json"];
+
+fn bundled(file: &str) -> Vec<u8> {
+    let folder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/model/weights/road-scenes");
+    fs::read(folder.join(file)).unwrap()
+}
+
+#[tokio::test]
+async fn a_prefix_and_a_single_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = sightline_objectstore::Credentials {
+        access_key: "key".into(),
+        secret_key: "secret".into(),
+    };
+    let server = ObjectStore::start(Config::new(folder.path(), keys))
+        .await
+        .unwrap();
+    let settings = StorageSettings {
+        s3_endpoint: Some(format!("http://{}", server.local_addr())),
+        credentials: Some(Credentials {
+            access_key: "key".into(),
+            secret_key: "secret".into(),
+        }),
+        ..StorageSettings::default()
+    };
+    let store = Store::connect(&settings).await.unwrap();
+    store.create_bucket("models").await.unwrap();
+    for file in FILES {
+        store
+            .put(
+                "models",
+                &format!("road/v1/{file}"),
+                bundled(file).into(),
+                "",
+            )
+            .await
+            .unwrap();
+    }
+    let reference = load(&Source::Bundled, &Options::default()).unwrap();
+    for text in ["s3://models/road/v1/", "s3://models/road/v1"] {
+        let source = text
+            .parse::<Weights>()
+            .unwrap()
+            .source(&settings)
+            .await
+            .unwrap();
+        let model = load(&source, &Options::default()).unwrap();
+        assert_eq!(model.weights_sha256(), reference.weights_sha256());
+        assert_eq!(model.manifest(), reference.manifest());
+    }
+    let single: Weights = "s3://models/road/v1/model.safetensors".parse().unwrap();
+    let model = load(
+        &single.source(&settings).await.unwrap(),
+        &Options::default(),
+    )
+    .unwrap();
+    assert_eq!(model.weights_sha256(), reference.weights_sha256());
+    assert_eq!(model.manifest().labels[0], "class 0");
+
+    let missing = "s3://models/other/"
+        .parse::<Weights>()
+        .unwrap()
+        .source(&settings)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        format!("{missing:#}"),
+        "weights in s3://models/other/ can't be downloaded: s3://models/other/manifest.json: not found"
+    );
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_bucket_of_its_own_needs_no_prefix() {
+    let store = Memory::default();
+    store.create_bucket("b").await.unwrap();
+    for file in FILES {
+        store
+            .put("b", file, bundled(file).into(), "")
+            .await
+            .unwrap();
+    }
+    let source = download(&store, &Location::new("b", "")).await.unwrap();
+    assert_eq!(source.to_string(), "s3://b/");
+    assert!(load(&source, &Options::default()).is_ok());
+}
+
+#[test]
+fn what_is_no_source_is_refused() {
+    for text in ["s3://", "s3:///key", "gs://bucket/x", "hf:nobody"] {
+        assert!(text.parse::<Weights>().is_err(), "{text}");
+    }
+}

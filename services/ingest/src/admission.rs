@@ -1,0 +1,188 @@
+//! What is let in: the buckets of the settings, keys that S3 itself would take, sizes within the cap.
+
+use crate::notification::Event;
+use clap::Args;
+use sightline_contracts::Reason;
+use sightline_stream::Rejection;
+
+/// The longest key S3 takes, in bytes of UTF-8.
+const MAX_KEY_BYTES: usize = 1024;
+/// The end of every thumbnail's key, as postprocess writes it.
+const THUMBNAIL_SUFFIX: &str = "_thumb.png";
+
+/// The rules; a message can't widen them.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Admission")]
+pub struct Admission {
+    /// Buckets whose images are classified, separated by commas; a notification that names another is a dead letter
+    #[arg(
+        long,
+        env = "SIGHTLINE_BUCKETS",
+        value_name = "BUCKET,…",
+        value_delimiter = ',',
+        default_value = "images"
+    )]
+    pub buckets: Vec<String>,
+    /// Largest object that is let in
+    #[arg(long, env = "SIGHTLINE_MAX_OBJECT_BYTES", value_name = "BYTES", default_value_t = 32 << 20)]
+    pub max_object_bytes: u64,
+    /// Objects below this prefix that end in `_thumb.png` are the pipeline's own thumbnails and are passed over
+    #[arg(
+        long,
+        env = "SIGHTLINE_THUMBNAIL_PREFIX",
+        value_name = "PREFIX",
+        default_value = "thumbnails/"
+    )]
+    pub thumbnail_prefix: String,
+}
+
+/// What becomes of an event.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Admit,
+    /// Not an image that somebody put there: an object removed, a thumbnail of ours.
+    Skip,
+    Reject(Rejection),
+}
+
+impl Admission {
+    /// Everything that is wrong with the settings, each a sentence that names its flag.
+    pub fn problems(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.buckets.iter().any(|bucket| bucket.is_empty()) {
+            found.push("--buckets: a bucket's name must not be empty".to_owned());
+        }
+        if self.max_object_bytes == 0 {
+            found.push("--max-object-bytes: at least 1".to_owned());
+        }
+        found
+    }
+
+    pub fn judge(&self, event: &Event) -> Verdict {
+        if !event.creates() || self.is_thumbnail(&event.key) {
+            return Verdict::Skip;
+        }
+        match self.objection(event) {
+            Some((reason, error)) => Verdict::Reject(Rejection { reason, error }),
+            None => Verdict::Admit,
+        }
+    }
+
+    fn is_thumbnail(&self, key: &str) -> bool {
+        key.starts_with(&self.thumbnail_prefix) && key.ends_with(THUMBNAIL_SUFFIX)
+    }
+
+    fn objection(&self, event: &Event) -> Option<(Reason, String)> {
+        if !self.buckets.contains(&event.bucket) {
+            let error = format!(
+                "bucket {:?} is not one of --buckets {}",
+                event.bucket,
+                self.buckets.join(",")
+            );
+            return Some((Reason::BucketNotAllowed, error));
+        }
+        if event.key.is_empty() || event.key.len() > MAX_KEY_BYTES {
+            let error = format!(
+                "the key has {} bytes, S3 takes 1 to {MAX_KEY_BYTES}",
+                event.key.len()
+            );
+            return Some((Reason::InvalidKey, error));
+        }
+        if event.key.chars().any(char::is_control) {
+            return Some((
+                Reason::InvalidKey,
+                format!("the key {:?} has control characters", event.key),
+            ));
+        }
+        let size = event.size.filter(|size| *size > self.max_object_bytes)?;
+        Some((
+            Reason::TooLarge,
+            format!(
+                "{size} bytes, more than --max-object-bytes {}",
+                self.max_object_bytes
+            ),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission() -> Admission {
+        Admission {
+            buckets: vec!["photos".into()],
+            max_object_bytes: 100,
+            thumbnail_prefix: "thumbnails/".into(),
+        }
+    }
+
+    fn event(key: &str) -> Event {
+        Event {
+            name: "s3:ObjectCreated:Put".into(),
+            bucket: "photos".into(),
+            key: key.into(),
+            size: Some(100),
+            ..Event::default()
+        }
+    }
+
+    fn reason(event: &Event) -> Option<Reason> {
+        match admission().judge(event) {
+            Verdict::Reject(rejection) => Some(rejection.reason),
+            Verdict::Admit => None,
+            Verdict::Skip => panic!("skipped: {event:?}"),
+        }
+    }
+
+    #[test]
+    fn lets_in_what_the_settings_name() {
+        assert_eq!(reason(&event("a b/ü.jpg")), None);
+        assert_eq!(
+            reason(&Event {
+                bucket: "other".into(),
+                ..event("a")
+            }),
+            Some(Reason::BucketNotAllowed)
+        );
+        assert_eq!(
+            reason(&Event {
+                size: Some(101),
+                ..event("a")
+            }),
+            Some(Reason::TooLarge)
+        );
+        assert_eq!(
+            reason(&Event {
+                size: None,
+                ..event("a")
+            }),
+            None
+        );
+    }
+
+    #[test]
+    fn refuses_keys_that_s3_would_not_take() {
+        assert_eq!(reason(&event("")), Some(Reason::InvalidKey));
+        assert_eq!(reason(&event("a\nb")), Some(Reason::InvalidKey));
+        assert_eq!(reason(&event(&"k".repeat(1025))), Some(Reason::InvalidKey));
+        assert_eq!(reason(&event(&"k".repeat(1024))), None);
+    }
+
+    #[test]
+    fn passes_over_removals_and_own_thumbnails() {
+        let removed = Event {
+            name: "s3:ObjectRemoved:Delete".into(),
+            ..event("a")
+        };
+        assert_eq!(admission().judge(&removed), Verdict::Skip);
+        assert_eq!(
+            admission().judge(&event("thumbnails/a.jpg_thumb.png")),
+            Verdict::Skip
+        );
+        assert_eq!(
+            admission().judge(&event("thumbnails/holiday.png")),
+            Verdict::Admit
+        );
+    }
+}

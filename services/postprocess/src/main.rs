@@ -1,0 +1,5 @@
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sightline_telemetry::service::main(sightline_postprocess::run)
+}

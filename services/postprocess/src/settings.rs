@@ -1,0 +1,41 @@
+//! The settings of the service.
+
+use crate::Thumbnails;
+use clap::Parser;
+use sightline_storage::StorageSettings;
+use sightline_stream::{KafkaSettings, LoopSettings};
+use sightline_telemetry::{TelemetrySettings, service, settings};
+
+/// Reads predictions, stores thumbnails and writes result events to `results`.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "postprocess", version)]
+pub struct Settings {
+    #[command(flatten)]
+    pub thumbnails: Thumbnails,
+    #[command(flatten, next_help_heading = "S3")]
+    pub storage: StorageSettings,
+    #[command(flatten)]
+    pub kafka: KafkaSettings,
+    #[command(flatten)]
+    pub looping: LoopSettings,
+    #[command(flatten)]
+    pub telemetry: TelemetrySettings,
+}
+
+impl settings::Settings for Settings {
+    fn problems(&self) -> Vec<String> {
+        let parts = [
+            self.thumbnails.problems(),
+            self.storage.problems(),
+            self.kafka.problems(),
+            self.looping.problems(),
+        ];
+        parts.concat()
+    }
+}
+
+impl service::Settings for Settings {
+    fn telemetry(&self) -> &TelemetrySettings {
+        &self.telemetry
+    }
+}

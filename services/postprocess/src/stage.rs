@@ -1,0 +1,185 @@
+//! From a prediction to a thumbnail and a result event.
+
+use crate::Thumbnails;
+use bytes::Bytes;
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
+use sightline_contracts::{PredictionMessage, Reason, ResultEvent, Thumbnail, Topic, now_ms};
+use sightline_storage::Objects;
+use sightline_stream::{Outcome, Output, Record, Stage};
+use std::sync::Arc;
+
+/// The stage function, with where thumbnails go.
+pub struct Postprocess {
+    store: Arc<dyn Objects>,
+    thumbnails: Thumbnails,
+    stored: Counter,
+}
+
+impl Postprocess {
+    pub fn new(store: Arc<dyn Objects>, thumbnails: Thumbnails, registry: &mut Registry) -> Self {
+        let stored = Counter::default();
+        registry.register(
+            "sightline_postprocess_thumbnails",
+            "Thumbnails stored",
+            stored.clone(),
+        );
+        Self {
+            store,
+            thumbnails,
+            stored,
+        }
+    }
+
+    /// The SDK has retried already; what is left may be mended by an operator, so it is tried until the budget is spent.
+    async fn put(&self, to: &Thumbnail, png: Bytes) -> Result<(), Outcome> {
+        match self.store.put(&to.bucket, &to.key, png, "image/png").await {
+            Ok(_) => {
+                self.stored.inc();
+                Ok(())
+            }
+            Err(error) => Err(Outcome::retry(chain(&error))),
+        }
+    }
+}
+
+impl Stage for Postprocess {
+    async fn process(&self, record: Record) -> Outcome {
+        let value = record.value.clone().unwrap_or_default();
+        let PredictionMessage {
+            mut image,
+            model,
+            labels,
+            thumbnail,
+        } = match PredictionMessage::decode(&value) {
+            Ok(message) => message,
+            Err(error) => return Outcome::reject(Reason::Malformed, chain(&error)),
+        };
+        record
+            .span
+            .record("image_id", tracing::field::display(image.id));
+        let place = self.thumbnails.place(&image, &labels[0]);
+        if let Some(to) = &place
+            && let Err(outcome) = self.put(to, thumbnail).await
+        {
+            return outcome;
+        }
+        image.times.postprocessed_ms = Some(now_ms());
+        let (key, notified_ms) = (image.record_key(), image.times.notified_ms);
+        let event = ResultEvent {
+            image,
+            model,
+            labels,
+            thumbnail: place,
+        };
+        Outcome::Done(vec![
+            Output::new(Topic::Results, Some(key.into()), event.to_json()).notified_at(notified_ms),
+        ])
+    }
+}
+
+/// The error and its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sightline_contracts::{ImageId, ImageRef, Label, ModelInfo, Times};
+    use sightline_storage::Memory;
+
+    fn prediction(label: &str) -> Record {
+        let message = PredictionMessage {
+            image: ImageRef {
+                id: ImageId::new("photos", "a b.jpg", "v"),
+                bucket: "photos".into(),
+                key: "a b.jpg".into(),
+                version: None,
+                etag: None,
+                size: None,
+                event_time: None,
+                times: Times::default(),
+            },
+            model: ModelInfo {
+                name: "m".into(),
+                architecture: "resnet18".into(),
+                weights_sha256: "0".into(),
+            },
+            labels: vec![Label {
+                class: 3,
+                label: label.into(),
+                probability: 0.5,
+            }],
+            thumbnail: Bytes::from_static(b"png"),
+        };
+        Record::new(Topic::Predictions, None, Some(message.encode().into()))
+    }
+
+    async fn postprocess(filter: &[&str], record: Record) -> (Outcome, Memory) {
+        let store = Memory::default();
+        store.create_bucket("photos").await.unwrap();
+        let thumbnails = Thumbnails {
+            thumbnail_prefix: "small/".into(),
+            thumbnail_bucket: None,
+            label_filter: filter.iter().map(|text| (*text).to_owned()).collect(),
+        };
+        let stage = Postprocess::new(
+            Arc::new(store.clone()),
+            thumbnails,
+            &mut Registry::default(),
+        );
+        (stage.process(record).await, store)
+    }
+
+    fn event(outcome: Outcome) -> ResultEvent {
+        let Outcome::Done(outputs) = outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!((outputs.len(), outputs[0].topic.as_str()), (1, "results"));
+        assert_eq!(outputs[0].key.as_deref(), Some(&b"photos/a b.jpg"[..]));
+        ResultEvent::from_json(outputs[0].value.as_deref().unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn stores_the_thumbnail_and_says_where() {
+        let (outcome, store) = postprocess(&[], prediction("traffic light red")).await;
+        let place = event(outcome).thumbnail.unwrap();
+        assert_eq!(
+            (place.bucket.as_str(), place.key.as_str()),
+            ("photos", "small/a b.jpg_thumb.png")
+        );
+        assert_eq!(
+            store
+                .get(&place.bucket, &place.key, None, 10)
+                .await
+                .unwrap()
+                .bytes,
+            "png"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_filter_spares_thumbnails_but_not_results() {
+        let (outcome, _) =
+            postprocess(&["traffic light", "stop"], prediction("traffic light red")).await;
+        assert!(event(outcome).thumbnail.is_some());
+        let (outcome, store) = postprocess(&["traffic light", "stop"], prediction("bus")).await;
+        assert_eq!(event(outcome).thumbnail, None);
+        assert!(
+            store
+                .get("photos", "small/a b.jpg_thumb.png", None, 10)
+                .await
+                .is_err()
+        );
+    }
+
+    #[tokio::test]
+    async fn bytes_that_are_no_prediction_are_rejected() {
+        let (outcome, _) =
+            postprocess(&[], Record::new(Topic::Predictions, None, Some("?".into()))).await;
+        assert!(
+            matches!(outcome, Outcome::Reject(rejection) if rejection.reason == Reason::Malformed)
+        );
+    }
+}

@@ -1,0 +1,150 @@
+//! Threads for pixels: sized, named, behind a bounded queue, so that decoding never stalls the reactor.
+
+use anyhow::Context;
+use prometheus_client::metrics::gauge::Gauge;
+use std::{
+    num::NonZero,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+};
+use tokio::sync::{mpsc, oneshot};
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Dropping it lets the threads finish what they do and waits for them.
+pub(crate) struct Pool {
+    jobs: Option<mpsc::Sender<Job>>,
+    threads: Vec<JoinHandle<()>>,
+    queued: Gauge,
+}
+
+/// The work panicked; the thread goes on.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Panicked;
+
+impl Pool {
+    /// `queue` jobs may wait for a thread; `queued` shows how many wait or run.
+    pub fn start(
+        threads: NonZero<usize>,
+        queue: NonZero<usize>,
+        queued: Gauge,
+    ) -> anyhow::Result<Self> {
+        let (jobs, receiver) = mpsc::channel::<Job>(queue.get());
+        let receiver = Arc::new(Mutex::new(receiver));
+        let work = |number| {
+            let receiver = Arc::clone(&receiver);
+            let name = format!("pixels-{number}");
+            thread::Builder::new().name(name).spawn(move || {
+                while let Some(job) = next(&receiver) {
+                    job()
+                }
+            })
+        };
+        let threads = (0..threads.get())
+            .map(work)
+            .collect::<Result<_, _>>()
+            .context("can't start a thread")?;
+        Ok(Self {
+            jobs: Some(jobs),
+            threads,
+            queued,
+        })
+    }
+
+    /// Waits for a free place in the queue, then for the result. Work nobody waits for any longer is not begun.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Panicked> {
+        let (answer, result) = oneshot::channel();
+        let queued = self.queued.clone();
+        queued.inc();
+        let job = move || {
+            if !answer.is_closed() {
+                // A panic drops the answer, which tells the one who waits.
+                let _ = catch_unwind(AssertUnwindSafe(|| answer.send(work())));
+            }
+        };
+        let place = Place(queued);
+        if let Some(jobs) = &self.jobs
+            && jobs.send(Box::new(job)).await.is_err()
+        {
+            return Err(Panicked);
+        }
+        let result = result.await.map_err(|_| Panicked);
+        drop(place);
+        result
+    }
+}
+
+/// Counts a job down however its waiting ends.
+struct Place(Gauge);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// One idle thread waits in the queue, the others for the lock.
+fn next(receiver: &Mutex<mpsc::Receiver<Job>>) -> Option<Job> {
+    receiver
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .blocking_recv()
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc as std_mpsc;
+
+    fn pool(threads: usize, queue: usize) -> Pool {
+        let count = |n| NonZero::new(n).unwrap();
+        Pool::start(count(threads), count(queue), Gauge::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn threads_have_names_and_survive_panics() {
+        let pool = pool(1, 1);
+        assert_eq!(
+            pool.run(|| panic!("on purpose")).await,
+            Err::<(), _>(Panicked)
+        );
+        let name = pool
+            .run(|| thread::current().name().map(str::to_owned))
+            .await;
+        assert_eq!(name, Ok(Some("pixels-0".to_owned())));
+        assert_eq!(pool.queued.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn work_nobody_waits_for_is_not_begun() {
+        let pool = pool(1, 4);
+        let (go, gate) = std_mpsc::sync_channel::<()>(1);
+        let (begun, order) = std_mpsc::sync_channel(2);
+        let first = begun.clone();
+        let mut busy = Box::pin(pool.run(move || {
+            let _ = gate.recv();
+            let _ = first.send("first");
+        }));
+        let mut given_up = Box::pin(pool.run(move || begun.send("given up").is_ok()));
+        assert!(futures::poll!(&mut busy).is_pending());
+        assert!(futures::poll!(&mut given_up).is_pending());
+        drop(given_up);
+        go.send(()).unwrap();
+        busy.await.unwrap();
+        drop(pool);
+        assert_eq!(order.iter().collect::<Vec<_>>(), ["first"]);
+    }
+}

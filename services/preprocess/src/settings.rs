@@ -1,0 +1,244 @@
+//! The settings of the service.
+
+use crate::Manifest;
+use clap::{Args, Parser, ValueEnum};
+use sightline_storage::StorageSettings;
+use sightline_stream::{KafkaSettings, LoopSettings};
+use sightline_telemetry::{TelemetrySettings, service, settings};
+use sightline_vision::{Fit, Limits, ThumbnailSpec};
+use std::{num::NonZero, thread};
+
+/// Reads image references from `images`, fetches and decodes the images and writes tensors and thumbnails to `tensors`.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "preprocess", version)]
+pub struct Settings {
+    #[command(flatten)]
+    pub images: ImageSettings,
+    #[command(flatten, next_help_heading = "S3")]
+    pub storage: StorageSettings,
+    #[command(flatten)]
+    pub kafka: KafkaSettings,
+    #[command(flatten)]
+    pub looping: LoopSettings,
+    #[command(flatten)]
+    pub telemetry: TelemetrySettings,
+}
+
+/// What images may cost and what becomes of them.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Images")]
+pub struct ImageSettings {
+    /// Manifest of the model that the tensors are for: bundled, a manifest.json, or a folder that holds one
+    #[arg(
+        long,
+        env = "SIGHTLINE_MANIFEST",
+        value_name = "SOURCE",
+        default_value = "bundled"
+    )]
+    pub manifest: Manifest,
+    /// Largest object that is fetched
+    #[arg(long, env = "SIGHTLINE_MAX_OBJECT_BYTES", value_name = "BYTES", default_value_t = 32 << 20)]
+    pub max_object_bytes: u64,
+    /// Bytes of objects that are being fetched or wait to be decoded; further fetches wait
+    #[arg(long, env = "SIGHTLINE_MAX_HELD_BYTES", value_name = "BYTES", default_value_t = 128 << 20)]
+    pub max_held_bytes: u64,
+    /// Largest image that is decoded: width times height
+    #[arg(
+        long,
+        env = "SIGHTLINE_MAX_PIXELS",
+        value_name = "PIXELS",
+        default_value_t = 50_000_000
+    )]
+    pub max_pixels: u64,
+    /// Longest side of an image that is decoded
+    #[arg(
+        long,
+        env = "SIGHTLINE_MAX_SIDE",
+        value_name = "PIXELS",
+        default_value_t = 65_535
+    )]
+    pub max_side: u32,
+    /// Memory that the pixels of one image may take while it is decoded
+    #[arg(
+        long,
+        env = "SIGHTLINE_MAX_DECODED_BYTES",
+        value_name = "BYTES",
+        default_value_t = 600_000_000
+    )]
+    pub max_decoded_bytes: u64,
+    /// Threads that decode and resize; by default the cores that the process may use
+    #[arg(long, env = "SIGHTLINE_DECODE_THREADS", value_name = "N")]
+    pub decode_threads: Option<NonZero<usize>>,
+    /// Images that wait for one of these threads
+    #[arg(
+        long,
+        env = "SIGHTLINE_DECODE_QUEUE",
+        value_name = "IMAGES",
+        default_value = "64"
+    )]
+    pub decode_queue: NonZero<usize>,
+    /// Numbers in the tensor: u8 leaves normalising to the model, f32 is normalised already and four times as large
+    #[arg(long, env = "SIGHTLINE_TENSOR_TYPE", value_enum, default_value = "u8")]
+    pub tensor_type: TensorType,
+    /// Width of the thumbnail
+    #[arg(
+        long,
+        env = "SIGHTLINE_THUMBNAIL_WIDTH",
+        value_name = "PIXELS",
+        default_value_t = 128
+    )]
+    pub thumbnail_width: u32,
+    /// Height of the thumbnail
+    #[arg(
+        long,
+        env = "SIGHTLINE_THUMBNAIL_HEIGHT",
+        value_name = "PIXELS",
+        default_value_t = 128
+    )]
+    pub thumbnail_height: u32,
+    /// How the image is laid into the thumbnail: cover fills it and cuts the rest off, contain shows everything
+    #[arg(
+        long,
+        env = "SIGHTLINE_THUMBNAIL_FIT",
+        value_enum,
+        default_value = "cover"
+    )]
+    pub thumbnail_fit: ThumbnailFit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TensorType {
+    U8,
+    F32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ThumbnailFit {
+    Cover,
+    Contain,
+}
+
+/// A thumbnail travels in two messages; this keeps it small among the pixels it travels with.
+const THUMBNAIL_SIDES: std::ops::RangeInclusive<u32> = 1..=512;
+
+impl ImageSettings {
+    /// The defaults, whatever the environment says: for tests.
+    pub fn defaults() -> Self {
+        #[derive(Parser)]
+        struct Only {
+            #[command(flatten)]
+            images: ImageSettings,
+        }
+        let command =
+            <Only as clap::CommandFactory>::command().mut_args(|arg| arg.env(None::<&'static str>));
+        let matches = command.get_matches_from(["defaults"]);
+        <ImageSettings as clap::FromArgMatches>::from_arg_matches(&matches)
+            .unwrap_or_else(|error| error.exit())
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            max_pixels: self.max_pixels,
+            max_side: self.max_side,
+            max_alloc_bytes: self.max_decoded_bytes,
+        }
+    }
+
+    pub(crate) fn thumbnail(&self) -> ThumbnailSpec {
+        let fit = match self.thumbnail_fit {
+            ThumbnailFit::Cover => Fit::Cover,
+            ThumbnailFit::Contain => Fit::Contain,
+        };
+        ThumbnailSpec {
+            width: self.thumbnail_width,
+            height: self.thumbnail_height,
+            fit,
+        }
+    }
+
+    pub(crate) fn threads(&self) -> NonZero<usize> {
+        self.decode_threads
+            .unwrap_or_else(|| thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN))
+    }
+
+    /// Everything that is wrong with the settings, each a sentence that names its flag.
+    pub fn problems(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if let Err(error) = self.manifest.preprocessing() {
+            found.push(format!("--manifest: {error:#}"));
+        }
+        let checks = [
+            (self.max_object_bytes == 0, "--max-object-bytes: at least 1"),
+            (
+                self.max_held_bytes < self.max_object_bytes,
+                "--max-held-bytes: at least --max-object-bytes",
+            ),
+            (
+                self.max_held_bytes > 1 << 40,
+                "--max-held-bytes: at most 1 TiB",
+            ),
+            (self.max_pixels == 0, "--max-pixels: at least 1"),
+            (self.max_side == 0, "--max-side: at least 1"),
+            (
+                self.max_decoded_bytes == 0,
+                "--max-decoded-bytes: at least 1",
+            ),
+            (
+                !THUMBNAIL_SIDES.contains(&self.thumbnail_width),
+                "--thumbnail-width: 1 to 512",
+            ),
+            (
+                !THUMBNAIL_SIDES.contains(&self.thumbnail_height),
+                "--thumbnail-height: 1 to 512",
+            ),
+        ];
+        found.extend(
+            checks
+                .iter()
+                .filter(|(wrong, _)| *wrong)
+                .map(|(_, problem)| (*problem).to_owned()),
+        );
+        found
+    }
+}
+
+impl settings::Settings for Settings {
+    fn problems(&self) -> Vec<String> {
+        [
+            self.images.problems(),
+            self.storage.problems(),
+            self.kafka.problems(),
+            self.looping.problems(),
+        ]
+        .concat()
+    }
+}
+
+impl service::Settings for Settings {
+    fn telemetry(&self) -> &TelemetrySettings {
+        &self.telemetry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_in_order() {
+        assert_eq!(ImageSettings::defaults().problems(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn wrong_settings_are_named_together() {
+        let settings = ImageSettings {
+            manifest: Manifest::File("nowhere.json".into()),
+            max_held_bytes: 1,
+            thumbnail_width: 0,
+            ..ImageSettings::defaults()
+        };
+        let problems = settings.problems();
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(problems[0].contains("nowhere.json"));
+    }
+}

@@ -1,0 +1,245 @@
+//! The stage on a store in memory: what comes out of good images, and which reason the others are given.
+#![allow(clippy::unwrap_used)]
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use prometheus_client::{encoding::text, registry::Registry};
+use sightline_contracts::{ImageId, ImageRef, Pixels, Reason, TensorMessage, Times, Topic};
+use sightline_preprocess::{ImageSettings, Manifest, Preprocess, TensorType};
+use sightline_storage::{Entry, Error, Get, Head, Location, Memory, Object, Objects, Stored};
+use sightline_stream::{Outcome, Record, Stage};
+use sightline_vision::{Limits, Preprocessing, decode, tensor};
+use std::{fs, path::PathBuf, sync::Arc};
+
+fn picture(name: &str) -> Bytes {
+    let folder =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/vision/tests/fixtures");
+    fs::read(folder.join(name)).unwrap().into()
+}
+
+fn reference(key: &str) -> ImageRef {
+    ImageRef {
+        id: ImageId::new("photos", key, "1"),
+        bucket: "photos".into(),
+        key: key.into(),
+        version: None,
+        etag: None,
+        size: None,
+        event_time: None,
+        times: Times {
+            notified_ms: 5,
+            ..Times::default()
+        },
+    }
+}
+
+fn record(image: &ImageRef) -> Record {
+    Record::new(Topic::Images, None, Some(image.to_json().into()))
+}
+
+struct Bench {
+    store: Memory,
+    stage: Preprocess,
+    registry: Registry,
+}
+
+impl Bench {
+    async fn new(settings: ImageSettings) -> Self {
+        let store = Memory::new();
+        store.create_bucket("photos").await.unwrap();
+        let mut registry = Registry::default();
+        let stage = Preprocess::new(Arc::new(store.clone()), &settings, &mut registry).unwrap();
+        Self {
+            store,
+            stage,
+            registry,
+        }
+    }
+
+    async fn put(&self, key: &str, bytes: impl Into<Bytes>) -> ImageRef {
+        let stored = self
+            .store
+            .put("photos", key, bytes.into(), "image/jpeg")
+            .await
+            .unwrap();
+        ImageRef {
+            etag: Some(stored.etag),
+            ..reference(key)
+        }
+    }
+
+    async fn reason(&self, image: &ImageRef) -> Reason {
+        match self.stage.process(record(image)).await {
+            Outcome::Reject(rejection) => rejection.reason,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn message(outcome: Outcome) -> TensorMessage {
+    let Outcome::Done(outputs) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!((outputs.len(), outputs[0].topic.as_str()), (1, "tensors"));
+    let message = TensorMessage::decode(outputs[0].value.as_ref().unwrap()).unwrap();
+    assert_eq!(
+        outputs[0].key.as_deref(),
+        Some(message.image.record_key().as_bytes())
+    );
+    message
+}
+
+#[tokio::test]
+async fn an_image_becomes_a_tensor_and_a_thumbnail() {
+    let bench = Bench::new(ImageSettings::defaults()).await;
+    let bytes = picture("landscape.jpg");
+    let mut image = bench.put("a b/ü+1%.jpg", bytes.clone()).await;
+    image.size = Some(bytes.len() as u64);
+    let message = message(bench.stage.process(record(&image)).await);
+    assert_eq!(message.shape, [3, 224, 224]);
+    let preprocessing = Manifest::Bundled.preprocessing().unwrap();
+    let expected = tensor(&decode(&bytes, &Limits::default()).unwrap(), &preprocessing);
+    assert_eq!(message.pixels, Pixels::U8(expected.data.into()));
+    let described: Preprocessing = serde_json::from_value(message.preprocessing).unwrap();
+    assert_eq!(described, preprocessing);
+    let thumbnail = decode(&message.thumbnail, &Limits::default()).unwrap();
+    assert_eq!((thumbnail.width(), thumbnail.height()), (128, 128));
+    assert!(message.image.times.preprocessed_ms.is_some());
+    assert_eq!(message.image.id, image.id);
+    let mut metrics = String::new();
+    text::encode(&mut metrics, &bench.registry).unwrap();
+    for line in [
+        "sightline_preprocess_decode_seconds_count 1".to_owned(),
+        format!("sightline_preprocess_fetched_bytes_total {}", bytes.len()),
+        "sightline_preprocess_held_bytes 0".to_owned(),
+        "sightline_preprocess_queued_images 0".to_owned(),
+    ] {
+        assert!(metrics.contains(&line), "{line} in\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn f32_is_normalised() {
+    let bench = Bench::new(ImageSettings {
+        tensor_type: TensorType::F32,
+        ..ImageSettings::defaults()
+    })
+    .await;
+    let image = bench.put("a.png", picture("rgb16.png")).await;
+    let Pixels::F32(values) = message(bench.stage.process(record(&image)).await).pixels else {
+        panic!("not f32")
+    };
+    assert_eq!(values.len(), 3 * 224 * 224);
+    assert!(values.iter().any(|v| *v < 0.0));
+}
+
+#[tokio::test]
+async fn every_failing_image_gets_its_reason() {
+    let settings = ImageSettings {
+        max_pixels: 100_000,
+        max_object_bytes: 60_000,
+        ..ImageSettings::defaults()
+    };
+    let bench = Bench::new(settings).await;
+    let jpeg = picture("progressive.jpg");
+    for (reason, bytes) in [
+        (Reason::Empty, Bytes::new()),
+        (Reason::UnsupportedFormat, Bytes::from_static(b"a text")),
+        (Reason::Corrupt, jpeg.slice(..jpeg.len() * 2 / 5)),
+        (Reason::TooManyPixels, picture("landscape.jpg")),
+        (Reason::TooLarge, vec![0; 60_001].into()),
+    ] {
+        let image = bench.put("image", bytes.clone()).await;
+        assert_eq!(bench.reason(&image).await, reason);
+        let told = ImageRef {
+            size: Some(bytes.len() as u64),
+            ..image
+        };
+        assert_eq!(bench.reason(&told).await, reason);
+    }
+    assert_eq!(
+        bench.reason(&reference("never.jpg")).await,
+        Reason::NotFound
+    );
+    let replaced = bench.put("twice", picture("420.jpg")).await;
+    bench.put("twice", picture("422.jpg")).await;
+    assert_eq!(bench.reason(&replaced).await, Reason::NotFound);
+    let nonsense = Record::new(Topic::Images, None, Some("{}".into()));
+    assert!(
+        matches!(bench.stage.process(nonsense).await, Outcome::Reject(r) if r.reason == Reason::Malformed)
+    );
+}
+
+#[tokio::test]
+async fn many_at_once_stay_within_the_bytes_held() {
+    let bytes = picture("420.jpg");
+    let settings = ImageSettings {
+        max_object_bytes: 3_000,
+        max_held_bytes: 4_096,
+        ..ImageSettings::defaults()
+    };
+    let bench = Bench::new(settings).await;
+    let image = bench.put("a.jpg", bytes).await;
+    let outcomes =
+        futures::future::join_all((0..50).map(|_| bench.stage.process(record(&image)))).await;
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| matches!(outcome, Outcome::Done(_)))
+    );
+}
+
+/// A store that is down, or closed to us.
+struct Failing(fn(Location) -> Error);
+
+#[async_trait]
+impl Objects for Failing {
+    async fn fetch(&self, get: Get<'_>) -> Result<Object, Error> {
+        Err(self.0(Location::new(get.bucket, get.key)))
+    }
+    async fn head(&self, bucket: &str, key: &str, _: Option<&str>) -> Result<Head, Error> {
+        Err(self.0(Location::new(bucket, key)))
+    }
+    async fn put(&self, bucket: &str, key: &str, _: Bytes, _: &str) -> Result<Stored, Error> {
+        Err(self.0(Location::new(bucket, key)))
+    }
+    async fn delete(&self, bucket: &str, key: &str) -> Result<(), Error> {
+        Err(self.0(Location::new(bucket, key)))
+    }
+    fn list(&self, _: &str, _: &str) -> BoxStream<'static, Result<Entry, Error>> {
+        Box::pin(futures::stream::empty())
+    }
+    async fn create_bucket(&self, bucket: &str) -> Result<(), Error> {
+        Err(self.0(Location::new(bucket, "")))
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_is_tried_again() {
+    let process = async |error: fn(Location) -> Error| {
+        let settings = ImageSettings::defaults();
+        let stage = Preprocess::new(
+            Arc::new(Failing(error)),
+            &settings,
+            &mut Registry::default(),
+        )
+        .unwrap();
+        stage.process(record(&reference("a.jpg"))).await
+    };
+    let down = process(|at| Error::Transient {
+        at,
+        source: "connection refused".into(),
+    })
+    .await;
+    assert!(
+        matches!(&down, Outcome::Retry { error, .. } if error.contains("connection refused")),
+        "{down:?}"
+    );
+    let closed = process(|at| Error::Denied {
+        at,
+        source: "HTTP 403".into(),
+    })
+    .await;
+    assert!(matches!(closed, Outcome::Reject(r) if r.reason == Reason::AccessDenied));
+}

@@ -1,0 +1,100 @@
+//! The broker's settings.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// When written data is forced to the disk.
+///
+/// A killed process loses nothing either way, since the operating system holds what was written; the choice is about
+/// power cuts and crashed kernels. The default is `never`, as it is Kafka's: the operating system writes back when it likes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Fsync {
+    #[default]
+    Never,
+    /// Every `fsync_interval`.
+    Interval,
+    /// Before every acknowledgement.
+    Always,
+}
+
+/// Everything `Broker::start` needs. `Config::new(dir)` is a broker on a free port of loopback.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Config {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(
+        long = "listen",
+        env = "SIGHTLINE_BROKER_LISTEN",
+        default_value = "127.0.0.1:9092",
+        value_name = "ADDR"
+    )]
+    pub listen: SocketAddr,
+
+    /// `host:port` told to clients; by default the address they reached
+    #[arg(long, env = "SIGHTLINE_BROKER_ADVERTISED", value_name = "HOST:PORT")]
+    pub advertised: Option<String>,
+
+    /// Folder that holds all data
+    #[arg(
+        long = "data",
+        env = "SIGHTLINE_BROKER_DATA",
+        default_value = "data/broker",
+        value_name = "DIR"
+    )]
+    pub data: PathBuf,
+
+    /// When written data is forced to the disk
+    #[arg(
+        long,
+        env = "SIGHTLINE_BROKER_FSYNC",
+        value_enum,
+        default_value = "never"
+    )]
+    pub fsync: Fsync,
+
+    /// Time between two syncs with `--fsync interval`, in milliseconds
+    #[arg(long, env = "SIGHTLINE_BROKER_FSYNC_INTERVAL_MS", default_value = "1000", value_parser = millis, value_name = "MS")]
+    pub fsync_interval: Duration,
+
+    /// Time between two rounds of retention and compaction, in milliseconds
+    #[arg(long, env = "SIGHTLINE_BROKER_MAINTENANCE_INTERVAL_MS", default_value = "15000", value_parser = millis, value_name = "MS")]
+    pub maintenance_interval: Duration,
+
+    /// How long a new consumer group waits for further members, in milliseconds
+    #[arg(long, env = "SIGHTLINE_BROKER_INITIAL_REBALANCE_DELAY_MS", default_value = "0", value_parser = millis, value_name = "MS")]
+    pub initial_rebalance_delay: Duration,
+
+    /// Largest transaction.timeout.ms a producer may ask for, in milliseconds
+    #[arg(long, env = "SIGHTLINE_BROKER_MAX_TRANSACTION_TIMEOUT_MS", default_value = "900000", value_parser = millis, value_name = "MS")]
+    pub max_transaction_timeout: Duration,
+
+    /// Threads that serve connections
+    #[arg(
+        long,
+        env = "SIGHTLINE_BROKER_THREADS",
+        default_value_t = 2,
+        value_name = "N"
+    )]
+    pub threads: usize,
+}
+
+fn millis(text: &str) -> Result<Duration, std::num::ParseIntError> {
+    text.parse().map(Duration::from_millis)
+}
+
+impl Config {
+    /// Defaults, on a free port of 127.0.0.1.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            advertised: None,
+            data: data.into(),
+            fsync: Fsync::default(),
+            fsync_interval: Duration::from_secs(1),
+            maintenance_interval: Duration::from_secs(15),
+            initial_rebalance_delay: Duration::ZERO,
+            max_transaction_timeout: Duration::from_mins(15),
+            threads: 2,
+        }
+    }
+}

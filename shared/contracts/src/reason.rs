@@ -1,0 +1,69 @@
+//! Why a record became a dead letter.
+
+use std::{fmt, str::FromStr};
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// A closed set, so that it can label metrics. The text is the value of the `sightline-reason` header.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason { $($(#[$doc])* $name,)* }
+
+        impl Reason {
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The message can't be read: not JSON, not safetensors, fields missing or of the wrong type, shape or length.
+    Malformed = "malformed",
+    /// The bucket is not on the allow-list.
+    BucketNotAllowed = "bucket-not-allowed",
+    /// The key is empty, too long or holds control characters.
+    InvalidKey = "invalid-key",
+    /// More bytes than the settings allow.
+    TooLarge = "too-large",
+    /// The object is gone.
+    NotFound = "not-found",
+    /// S3 refuses access to the object.
+    AccessDenied = "access-denied",
+    /// The object is empty.
+    Empty = "empty",
+    /// Not a JPEG, PNG, BMP or WebP.
+    UnsupportedFormat = "unsupported-format",
+    /// The picture can't be decoded: truncated or damaged.
+    Corrupt = "corrupt",
+    /// More pixels than the settings allow.
+    TooManyPixels = "too-many-pixels",
+    /// The tensor does not fit the model.
+    WrongShape = "wrong-shape",
+    /// The stage failed in a way it should not have: a panic.
+    Internal = "internal",
+    /// Retried until the budget was spent; the error header has the last failure.
+    Exhausted = "exhausted",
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Reason {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .iter()
+            .find(|reason| reason.as_str() == text)
+            .copied()
+            .ok_or_else(|| {
+                let known: Vec<_> = Self::ALL.iter().map(|reason| reason.as_str()).collect();
+                format!("unknown reason {text:?}; one of {}", known.join(", "))
+            })
+    }
+}

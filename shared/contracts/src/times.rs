@@ -1,0 +1,26 @@
+//! When an image passed which stage.
+
+use serde::{Deserialize, Serialize};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since the Unix epoch at which each stage was done with the image; absent until it was.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Times {
+    /// The timestamp of the notification's record in `ingest`.
+    pub notified_ms: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingested_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preprocessed_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inferred_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postprocessed_ms: Option<i64>,
+}
+
+/// The wall clock in milliseconds since the Unix epoch.
+pub fn now_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64)
+}

@@ -1,0 +1,38 @@
+//! Where the pixels of an activation lie: channels-last, with a border of zeros that the next
+//! convolution's padding reads, so that no kernel knows about edges.
+
+/// The layout of one image's activation. `border` zeros surround it on all four sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) channels: usize,
+    pub(crate) border: usize,
+}
+
+impl Extent {
+    /// Floats from one row to the next.
+    pub(crate) fn row(&self) -> usize {
+        (self.width + 2 * self.border) * self.channels
+    }
+
+    /// Floats from one image to the next.
+    pub(crate) fn image(&self) -> usize {
+        (self.height + 2 * self.border) * self.row()
+    }
+
+    /// Where the first pixel inside the border lies.
+    pub(crate) fn origin(&self) -> usize {
+        self.border * (self.row() + self.channels)
+    }
+
+    /// Pixels of an image, the border left out.
+    pub(crate) fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Where pixel (`y`, `x`) of image `n` lies.
+    pub(crate) fn at(&self, n: usize, y: usize, x: usize) -> usize {
+        n * self.image() + self.origin() + y * self.row() + x * self.channels
+    }
+}

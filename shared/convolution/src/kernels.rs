@@ -1,0 +1,192 @@
+//! The register-blocked inner product: a few pixels times a few vectors of output channels.
+//!
+//! A tile of `P` pixels and `V` vectors keeps its `P * V` sums in registers over the whole inner
+//! product. Each step loads `V` vectors of packed weights and, for each pixel, broadcasts one input.
+//! Because activations are channels-last with a border, the inputs of one pixel are `runs` stretches
+//! (one for each kernel row) of `run_length` floats side by side, and a 1×1 convolution is one stretch.
+
+use crate::isa::Isa;
+use crate::lanes::Lanes;
+
+/// What all tiles of one panel of output channels share.
+///
+/// `input`, `output` and `residual` point to the activations' first float, `weights` and `bias` to
+/// the panel's. A null `residual` means that nothing is added.
+#[derive(Clone, Copy)]
+pub(crate) struct Panel {
+    pub(crate) input: *const f32,
+    pub(crate) output: *mut f32,
+    pub(crate) residual: *const f32,
+    pub(crate) weights: *const f32,
+    pub(crate) bias: *const f32,
+    pub(crate) runs: usize,
+    pub(crate) run_length: usize,
+    pub(crate) run_stride: usize,
+    /// Channels to write; fewer than the panel is wide where the output's count is no multiple.
+    pub(crate) channels: usize,
+    pub(crate) relu: bool,
+}
+
+/// Where one output pixel reads and writes, in floats from the activations' start.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Pixel {
+    pub(crate) input: usize,
+    pub(crate) output: usize,
+    pub(crate) residual: usize,
+}
+
+/// Computes one tile.
+///
+/// # Safety
+/// The processor has the kernel's instruction set. `pixels` points to as many pixels as the kernel
+/// is made for. For each of them, `runs` stretches of `run_length` floats, `run_stride` apart, can be
+/// read from `input`; `channels` floats can be written to `output`, which no one else reads or writes
+/// meanwhile, and read from `residual` unless that is null. `weights` holds `runs * run_length` rows of
+/// the panel's width, `bias` one.
+pub(crate) type Kernel = unsafe fn(panel: &Panel, pixels: *const Pixel);
+
+/// The widest panel: four vectors of sixteen.
+const WIDEST: usize = 64;
+
+/// Inner products from this length on announce their outputs: shorter ones are done before a line comes.
+const LONG: usize = 64;
+
+/// The kernels of one panel width: `by_pixels[p - 1]` computes `p` pixels at once.
+pub(crate) struct Family {
+    /// Output channels of a panel.
+    pub(crate) width: usize,
+    pub(crate) by_pixels: &'static [Kernel],
+}
+
+/// The panel widths of an instruction set, widest first.
+pub(crate) fn families(isa: Isa) -> &'static [Family] {
+    match isa {
+        Isa::Portable => PORTABLE,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => AVX2,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => AVX512,
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => PORTABLE,
+    }
+}
+
+/// The body of every kernel; see [`Kernel`] for what the caller owes.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)] // plain indices are what the compiler turns into registers
+unsafe fn tile<L: Lanes, const P: usize, const V: usize>(panel: &Panel, pixels: *const Pixel) {
+    // SAFETY: everything below stays within what `Kernel` promises: `P` pixels, `V` vectors a row of
+    // weights, `runs` stretches a pixel.
+    unsafe {
+        let pixels = pixels.cast::<[Pixel; P]>().read();
+        if panel.runs * panel.run_length >= LONG {
+            for pixel in &pixels {
+                for v in 0..(V * L::COUNT).div_ceil(16) {
+                    L::prefetch(panel.output.wrapping_add(pixel.output + v * 16));
+                    L::prefetch(panel.residual.wrapping_add(pixel.residual + v * 16));
+                }
+            }
+        }
+        let mut sums = [[L::zero(); V]; P];
+        for v in 0..V {
+            let bias = L::load(panel.bias.add(v * L::COUNT));
+            for sum in &mut sums {
+                sum[v] = bias;
+            }
+        }
+        let mut weights = panel.weights;
+        for run in 0..panel.runs {
+            let inputs: [*const f32; P] =
+                std::array::from_fn(|p| panel.input.add(pixels[p].input + run * panel.run_stride));
+            for k in 0..panel.run_length {
+                let mut row = [L::zero(); V];
+                for v in 0..V {
+                    row[v] = L::load(weights.add(v * L::COUNT));
+                }
+                for p in 0..P {
+                    let input = L::splat(inputs[p].add(k));
+                    for v in 0..V {
+                        sums[p][v] = sums[p][v].multiply_add(input, row[v]);
+                    }
+                }
+                weights = weights.add(V * L::COUNT);
+            }
+        }
+        for p in 0..P {
+            finish::<L, V>(panel, &pixels[p], sums[p]);
+        }
+    }
+}
+
+/// Residual, ReLU and the store of one pixel's sums.
+///
+/// # Safety
+/// As [`Kernel`], for this pixel.
+#[inline(always)]
+#[allow(clippy::needless_range_loop)] // as above
+unsafe fn finish<L: Lanes, const V: usize>(panel: &Panel, pixel: &Pixel, mut sums: [L; V]) {
+    // SAFETY: a full panel reads and writes `V * COUNT == channels` floats at the pixel; a narrower one
+    // goes through a buffer of `WIDEST >= V * COUNT` floats and touches `channels` of them.
+    unsafe {
+        let output = panel.output.add(pixel.output);
+        let has_residual = !panel.residual.is_null();
+        if panel.channels == V * L::COUNT {
+            for v in 0..V {
+                if has_residual {
+                    let from = panel.residual.add(pixel.residual + v * L::COUNT);
+                    sums[v] = sums[v].add(L::load(from));
+                }
+                if panel.relu {
+                    sums[v] = sums[v].relu();
+                }
+                sums[v].store(output.add(v * L::COUNT));
+            }
+            return;
+        }
+        let mut wide = [0.0f32; WIDEST];
+        for v in 0..V {
+            sums[v].store(wide.as_mut_ptr().add(v * L::COUNT));
+        }
+        for (c, value) in wide.iter().take(panel.channels).enumerate() {
+            let mut value = *value;
+            if has_residual {
+                value += *panel.residual.add(pixel.residual + c);
+            }
+            *output.add(c) = if panel.relu { value.max(0.0) } else { value };
+        }
+    }
+}
+
+/// Instantiates `tile` for a vector type and each tile size, with the features its instructions need.
+macro_rules! kernels {
+    ($table:ident, $module:ident, $lanes:path, [$($feature:literal)?], $($vectors:literal => [$($pixels:literal)*]),*) => {
+        mod $module {
+            use super::{Lanes, Panel, Pixel, tile};
+            use $lanes as Vector;
+
+            /// # Safety
+            /// See [`super::Kernel`].
+            $(#[target_feature(enable = $feature)])?
+            pub(super) unsafe fn run<const P: usize, const V: usize>(panel: &Panel, pixels: *const Pixel) {
+                // SAFETY: the caller keeps `Kernel`'s promises, and this function has the features.
+                unsafe { tile::<Vector, P, V>(panel, pixels) }
+            }
+
+            pub(super) const LANES: usize = <Vector as Lanes>::COUNT;
+        }
+
+        static $table: &[Family] = &[$(Family {
+            width: $vectors * $module::LANES,
+            by_pixels: &[$($module::run::<$pixels, $vectors>),*],
+        }),*];
+    };
+}
+
+kernels!(PORTABLE, portable, crate::lanes::Plain, [], 2 => [1 2 3 4 5 6], 1 => [1 2 3 4 5 6 7 8]);
+#[cfg(target_arch = "x86_64")]
+kernels!(AVX2, avx2, std::arch::x86_64::__m256, ["avx2,fma"], 2 => [1 2 3 4 5 6], 1 => [1 2 3 4 5 6 7 8 9 10]);
+#[cfg(target_arch = "x86_64")]
+kernels!(
+    AVX512, avx512, std::arch::x86_64::__m512, ["avx512f"],
+    4 => [1 2 3 4 5 6], 2 => [1 2 3 4 5 6 7 8 9 10], 1 => [1 2 3 4 5 6 7 8 9 10 11 12]
+);

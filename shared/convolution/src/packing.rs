@@ -1,0 +1,109 @@
+//! Weights in the order in which the kernels read them.
+
+use crate::aligned::Aligned;
+use crate::isa::Isa;
+use crate::kernels::{Family, families};
+
+/// A panel: the output channels that one kernel call computes.
+pub(crate) struct Slice {
+    pub(crate) family: &'static Family,
+    /// The first output channel.
+    pub(crate) first: usize,
+    /// Output channels; fewer than the family's width in the last panel only.
+    pub(crate) channels: usize,
+    /// Where its weights start.
+    pub(crate) weights: usize,
+}
+
+/// A convolution's weights, cut into panels of output channels and padded to whole vectors.
+pub(crate) struct Packed {
+    pub(crate) slices: Vec<Slice>,
+    pub(crate) weights: Aligned,
+    pub(crate) bias: Aligned,
+}
+
+impl Packed {
+    /// `weight(o, k)` is the factor of input `k` in output channel `o`; inputs are numbered in the
+    /// order of the kernels: kernel row, kernel column, input channel.
+    pub(crate) fn new(
+        isa: Isa,
+        outputs: usize,
+        inputs: usize,
+        bias: &[f32],
+        weight: impl Fn(usize, usize) -> f32,
+    ) -> Self {
+        let slices = slices(isa, outputs, inputs);
+        let floats = slices
+            .last()
+            .map_or(0, |s| s.weights + s.family.width * inputs);
+        let mut weights = Aligned::zeroed(floats);
+        for slice in &slices {
+            let width = slice.family.width;
+            let panel = &mut weights.as_mut_slice()[slice.weights..][..width * inputs];
+            for (k, row) in panel.chunks_exact_mut(width).enumerate() {
+                for (c, to) in row.iter_mut().take(slice.channels).enumerate() {
+                    *to = weight(slice.first + c, k);
+                }
+            }
+        }
+        let widest = slices.iter().map(|s| s.first + s.family.width).max();
+        let mut padded = Aligned::zeroed(widest.unwrap_or(0));
+        padded.as_mut_slice()[..outputs].copy_from_slice(bias);
+        Self {
+            slices,
+            weights,
+            bias: padded,
+        }
+    }
+}
+
+/// Cuts `outputs` channels into the widest panels that they fill, and the rest into the narrowest
+/// that holds it.
+fn slices(isa: Isa, outputs: usize, inputs: usize) -> Vec<Slice> {
+    let mut slices = Vec::new();
+    let (mut first, mut weights) = (0, 0);
+    while first < outputs {
+        let left = outputs - first;
+        let family = best(isa, left);
+        slices.push(Slice {
+            family,
+            first,
+            channels: left.min(family.width),
+            weights,
+        });
+        first += family.width;
+        weights += family.width * inputs;
+    }
+    slices
+}
+
+fn best(isa: Isa, left: usize) -> &'static Family {
+    // Half a wide vector would be wasted on eight channels or fewer.
+    let isa = match isa {
+        Isa::Avx512 if left <= 8 => Isa::Avx2,
+        other => other,
+    };
+    let all = families(isa);
+    let full = all.iter().find(|family| family.width <= left);
+    full.unwrap_or(&all[all.len() - 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panels_cover_each_channel_once() {
+        for isa in [Isa::Portable, Isa::Avx2, Isa::Avx512] {
+            for outputs in 1..200 {
+                let mut next = 0;
+                for slice in slices(isa, outputs, 3) {
+                    assert_eq!(slice.first, next);
+                    assert!(slice.channels <= slice.family.width);
+                    next += slice.channels;
+                }
+                assert_eq!(next, outputs, "{isa:?}");
+            }
+        }
+    }
+}

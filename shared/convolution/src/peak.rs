@@ -1,0 +1,92 @@
+//! What the machine's multipliers give at best: the yardstick for the kernels.
+
+use crate::isa::Isa;
+use crate::lanes::{Lanes, Plain};
+use crate::threads::{Stage, Threads};
+
+/// Independent sums: more than latency times throughput of the fused multiply-add.
+const SUMS: usize = 12;
+const STEPS: usize = 400_000;
+
+/// Floating-point operations a second (a multiply-add is two) of a loop that touches registers only, on
+/// all `threads` at once: the best of `rounds`, each some milliseconds long.
+pub fn peak(isa: Isa, threads: &Threads, rounds: usize) -> f64 {
+    assert!(isa.available(), "{isa:?} is not available");
+    let count = threads.count();
+    let stages = [Stage::new(count), Stage::new(count)];
+    let work = |_: usize, _: usize| {
+        // SAFETY: the instruction set is available.
+        std::hint::black_box(unsafe { spin(isa) });
+    };
+    let lanes = match isa {
+        Isa::Portable => Plain::COUNT,
+        Isa::Avx2 => 8,
+        Isa::Avx512 => 16,
+    };
+    let operations = (2 * lanes * SUMS * STEPS * count) as f64;
+    let mut best = 0.0f64;
+    for _ in 0..rounds {
+        // The first stage brings the workers in; only the second is counted.
+        threads.run(&stages, &work);
+        let time = Stage::times(&stages).last().unwrap_or_default();
+        best = best.max(operations / time.as_secs_f64());
+    }
+    best
+}
+
+/// # Safety
+/// The processor has the instruction set.
+unsafe fn spin(isa: Isa) -> f32 {
+    // SAFETY: as the caller promises.
+    unsafe {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2(),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => avx512(),
+            _ => multiply_add::<Plain>(),
+        }
+    }
+}
+
+/// # Safety
+/// The processor has AVX2 and FMA.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2() -> f32 {
+    // SAFETY: as the caller promises.
+    unsafe { multiply_add::<std::arch::x86_64::__m256>() }
+}
+
+/// # Safety
+/// The processor has AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn avx512() -> f32 {
+    // SAFETY: as the caller promises.
+    unsafe { multiply_add::<std::arch::x86_64::__m512>() }
+}
+
+/// # Safety
+/// The processor has the vector's instruction set.
+#[inline(always)]
+unsafe fn multiply_add<L: Lanes>() -> f32 {
+    // SAFETY: as the caller promises; the pointers lead to one float, and to `COUNT <= 16`.
+    unsafe {
+        let factors = std::hint::black_box([0.999_f32, 0.001]);
+        let (a, b) = (L::splat(&factors[0]), L::splat(&factors[1]));
+        let mut sums = [L::zero(); SUMS];
+        for _ in 0..STEPS {
+            for sum in &mut sums {
+                *sum = b.multiply_add(*sum, a);
+            }
+        }
+        let mut total = L::zero();
+        for sum in sums {
+            total = total.add(sum);
+        }
+        let mut lanes = [0.0; 16];
+        total.store(lanes.as_mut_ptr());
+        lanes.iter().sum()
+    }
+}

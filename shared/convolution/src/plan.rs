@@ -1,0 +1,238 @@
+//! Where a network's activations lie for one image size, and how each step is cut.
+
+use crate::aligned::Aligned;
+use crate::convolution::Cut;
+use crate::extent::Extent;
+use crate::program::{Operation, Step};
+use crate::threads::Stage;
+
+/// Rows that one chunk of an input or pooling step works on.
+pub(crate) const ROWS: usize = 8;
+
+/// An arena for up to `capacity` images of one size.
+///
+/// Activations share buffers when their lives don't overlap. One with a border shares only with others
+/// of the very same extent: the border is zero from the allocation on, and nothing ever writes it.
+pub(crate) struct Plan {
+    height: usize,
+    width: usize,
+    capacity: usize,
+    /// For each step, where its result lies.
+    pub(crate) places: Vec<Place>,
+    pub(crate) buffers: Vec<Aligned>,
+    /// The batch size that `work` and `stages` are for.
+    images: usize,
+    pub(crate) work: Vec<Work>,
+    pub(crate) stages: Vec<Stage>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) extent: Extent,
+    pub(crate) buffer: usize,
+}
+
+/// How a step is cut into chunks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Work {
+    Convolution(Cut),
+    /// That many rows, of all images together.
+    Rows(usize),
+    Images(usize),
+}
+
+impl Work {
+    fn chunks(&self) -> usize {
+        match self {
+            Self::Convolution(cut) => cut.chunks(),
+            Self::Rows(rows) => rows.div_ceil(ROWS),
+            Self::Images(images) => *images,
+        }
+    }
+}
+
+impl Plan {
+    /// `Err` says which step can't work on images of that size.
+    pub(crate) fn new(
+        steps: &[Step],
+        height: usize,
+        width: usize,
+        capacity: usize,
+    ) -> Result<Self, String> {
+        let extents = extents(steps, height, width)?;
+        let (places, sizes) = assign(steps, &extents);
+        let buffers = sizes.iter().map(|size| Aligned::zeroed(size * capacity));
+        Ok(Self {
+            height,
+            width,
+            capacity,
+            places,
+            buffers: buffers.collect(),
+            images: 0,
+            work: Vec::new(),
+            stages: Vec::new(),
+        })
+    }
+
+    pub(crate) fn fits(&self, images: usize, height: usize, width: usize) -> bool {
+        (self.height, self.width) == (height, width) && images <= self.capacity
+    }
+
+    /// Cuts the work for a batch of `images`.
+    pub(crate) fn cut(&mut self, steps: &[Step], images: usize, threads: usize) {
+        if self.images == images {
+            return;
+        }
+        let work = steps.iter().zip(&self.places).map(|(step, place)| {
+            let extent = &place.extent;
+            match &step.operation {
+                Operation::Convolution { convolution, .. } => {
+                    Work::Convolution(convolution.cut(images, extent, threads))
+                }
+                Operation::Input | Operation::MaxPool(_) => Work::Rows(images * extent.height),
+                Operation::Average => Work::Images(images),
+            }
+        });
+        self.work = work.collect();
+        self.stages = self.work.iter().map(|w| Stage::new(w.chunks())).collect();
+        self.images = images;
+    }
+}
+
+/// The size of each step's result, with the border that its readers need.
+fn extents(steps: &[Step], height: usize, width: usize) -> Result<Vec<Extent>, String> {
+    let mut extents: Vec<Extent> = Vec::with_capacity(steps.len());
+    for (number, step) in steps.iter().enumerate() {
+        let size = match (&step.operation, step.input) {
+            (Operation::Input, _) | (_, None) => Some((height, width)),
+            (operation, Some(from)) => {
+                let Extent { height, width, .. } = extents[from];
+                match operation {
+                    Operation::Convolution { convolution, .. } => {
+                        convolution.output_size(height, width)
+                    }
+                    Operation::MaxPool(window) => window.output(height).zip(window.output(width)),
+                    Operation::Input | Operation::Average => Some((1, 1)),
+                }
+            }
+        };
+        let (height, width) = size.ok_or_else(|| {
+            format!("step {number} of the network can't reduce a {height}×{width} image further")
+        })?;
+        if let Some(residual) = step.residual()
+            && (extents[residual].height, extents[residual].width) != (height, width)
+        {
+            return Err(format!("the residual of step {number} has another size"));
+        }
+        extents.push(Extent {
+            height,
+            width,
+            channels: step.channels,
+            border: border(steps, number),
+        });
+    }
+    Ok(extents)
+}
+
+/// The largest padding among the convolutions that read the result of step `number`.
+fn border(steps: &[Step], number: usize) -> usize {
+    let readers = steps.iter().filter(|step| step.input == Some(number));
+    let padding = readers.map(|step| match &step.operation {
+        Operation::Convolution { convolution, .. } => convolution.shape().padding,
+        _ => 0,
+    });
+    padding.max().unwrap_or(0)
+}
+
+/// Finds a buffer for each result, and each buffer's floats an image.
+fn assign(steps: &[Step], extents: &[Extent]) -> (Vec<Place>, Vec<usize>) {
+    let mut last_use: Vec<usize> = (0..steps.len()).collect();
+    for (number, step) in steps.iter().enumerate() {
+        for read in step.input.into_iter().chain(step.residual()) {
+            last_use[read] = number;
+        }
+    }
+    // Nothing overwrites the network's result.
+    if let Some(last) = last_use.last_mut() {
+        *last = usize::MAX;
+    }
+    let mut places: Vec<Place> = Vec::with_capacity(steps.len());
+    let mut sizes: Vec<usize> = Vec::new();
+    for (number, &extent) in extents.iter().enumerate() {
+        let is_busy = |buffer: usize| {
+            let mut holders = places.iter().zip(&last_use);
+            holders.any(|(place, &last)| place.buffer == buffer && last >= number)
+        };
+        let suits = |buffer: usize| {
+            let mut holders = places.iter().filter(|place| place.buffer == buffer);
+            holders.all(|place| {
+                place.extent == extent || (place.extent.border, extent.border) == (0, 0)
+            })
+        };
+        let free = (0..sizes.len()).find(|&buffer| suits(buffer) && !is_busy(buffer));
+        let buffer = free.unwrap_or_else(|| {
+            sizes.push(0);
+            sizes.len() - 1
+        });
+        sizes[buffer] = sizes[buffer].max(extent.image());
+        places.push(Place { extent, buffer });
+    }
+    (places, sizes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Conv2d, Shape};
+
+    fn convolution(input: usize, residual: Option<usize>, kernel: usize) -> Step {
+        let shape = Shape {
+            out_channels: 4,
+            in_channels: 4,
+            kernel: (kernel, kernel),
+            stride: 1,
+            padding: kernel / 2,
+            groups: 1,
+        };
+        let weights = vec![0.0; 16 * kernel * kernel];
+        let convolution = Conv2d::new(&weights, &[0.0; 4], shape).unwrap();
+        Step {
+            input: Some(input),
+            channels: 4,
+            operation: Operation::Convolution {
+                convolution,
+                residual,
+                relu: true,
+            },
+        }
+    }
+
+    #[test]
+    fn no_step_overwrites_what_is_still_read() {
+        let input = Step {
+            input: None,
+            channels: 4,
+            operation: Operation::Input,
+        };
+        let mut steps = vec![input];
+        for block in 0..3 {
+            let entry = 3 * block;
+            steps.push(convolution(entry, None, 1));
+            steps.push(convolution(entry + 1, None, 3));
+            steps.push(convolution(entry + 2, Some(entry), 1));
+        }
+        let plan = Plan::new(&steps, 5, 7, 2).unwrap();
+        for (number, step) in steps.iter().enumerate() {
+            for read in step.input.into_iter().chain(step.residual()) {
+                for written in read + 1..=number {
+                    assert_ne!(plan.places[read].buffer, plan.places[written].buffer);
+                }
+            }
+        }
+        for place in plan.places.iter().filter(|place| place.extent.border > 0) {
+            let others = plan.places.iter().filter(|p| p.buffer == place.buffer);
+            assert!(others.into_iter().all(|other| other.extent == place.extent));
+        }
+        assert_eq!(plan.buffers.len(), 4);
+    }
+}

@@ -1,0 +1,63 @@
+//! Max-pooling and the global average, on channels-last activations.
+
+use crate::extent::Extent;
+
+/// The window of a pooling, the same in both directions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    pub size: usize,
+    pub stride: usize,
+    /// Pixels outside the image count as minus infinity; at most half the size.
+    pub padding: usize,
+}
+
+impl Window {
+    /// Output size for an input size; `None` where the window exceeds the padded input.
+    pub(crate) fn output(&self, input: usize) -> Option<usize> {
+        let room = (input + 2 * self.padding).checked_sub(self.size)?;
+        Some(room / self.stride + 1)
+    }
+
+    /// The inputs that output `at` sees.
+    fn over(&self, at: usize, input: usize) -> std::ops::Range<usize> {
+        let start = at * self.stride;
+        let end = (start + self.size).saturating_sub(self.padding).min(input);
+        start.saturating_sub(self.padding)..end
+    }
+
+    /// Computes row `y` of an output image into `to` (`width * channels` floats) from one input image.
+    pub(crate) fn max_row(&self, input: &[f32], extent: &Extent, y: usize, to: &mut [f32]) {
+        let rows = self.over(y, extent.height);
+        for (x, to) in to.chunks_exact_mut(extent.channels).enumerate() {
+            to.fill(f32::NEG_INFINITY);
+            for row in rows.clone() {
+                let columns = self.over(x, extent.width);
+                let start = extent.at(0, row, columns.start);
+                let pixels = &input[start..start + columns.len() * extent.channels];
+                for pixel in pixels.chunks_exact(extent.channels) {
+                    for (to, &value) in to.iter_mut().zip(pixel) {
+                        *to = if value > *to { value } else { *to };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The mean of each channel over an image's pixels.
+pub(crate) fn average(input: &[f32], extent: &Extent, to: &mut [f32]) {
+    to.fill(0.0);
+    for y in 0..extent.height {
+        let start = extent.at(0, y, 0);
+        let row = &input[start..start + extent.width * extent.channels];
+        for pixel in row.chunks_exact(extent.channels) {
+            for (to, value) in to.iter_mut().zip(pixel) {
+                *to += value;
+            }
+        }
+    }
+    let scale = 1.0 / extent.pixels() as f32;
+    for to in to {
+        *to *= scale;
+    }
+}

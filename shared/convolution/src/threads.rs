@@ -1,0 +1,322 @@
+//! A small crew of threads that works through the stages of a job together.
+//!
+//! A job is a list of stages, each a number of chunks; chunks are claimed one by one, and no chunk of a
+//! stage starts before all of the stage before it are done. The caller works too, so a job never waits
+//! for a worker that the machine has no core for. Waiting spins for some microseconds, then yields,
+//! then sleeps: two crews on one machine don't starve each other.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Pauses before a waiting thread gives its core away: some 20 µs.
+const SPINS: usize = 512;
+/// Times that it offers its core before it sleeps.
+const YIELDS: usize = 16;
+
+/// A crew of a fixed size, the caller of [`Threads::run`] included.
+pub struct Threads {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    turn: Mutex<()>,
+}
+
+/// The chunks of one stage.
+pub(crate) struct Stage {
+    chunks: usize,
+    claimed: AtomicUsize,
+    finished: AtomicUsize,
+    /// Nanoseconds from the job's start to the stage's end.
+    ended: AtomicU64,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// A job has come, or the crew is dismissed.
+    called: Condvar,
+    /// A worker has left the job.
+    left: Condvar,
+    /// A stage has been finished while someone slept.
+    finished: Condvar,
+    sleeping: Mutex<()>,
+    sleepers: AtomicUsize,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+#[derive(Default)]
+struct State {
+    job: Option<Job>,
+    number: u64,
+    inside: usize,
+    dismissed: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Job {
+    start: Instant,
+    stages: &'static [Stage],
+    work: &'static (dyn Fn(usize, usize) + Sync),
+}
+
+impl Stage {
+    pub(crate) fn new(chunks: usize) -> Self {
+        Self {
+            chunks,
+            claimed: AtomicUsize::new(0),
+            finished: AtomicUsize::new(0),
+            ended: AtomicU64::new(0),
+        }
+    }
+
+    /// How long each stage of the last job took, from the end of the one before it.
+    pub(crate) fn times(stages: &[Self]) -> impl Iterator<Item = Duration> {
+        let mut last = 0;
+        stages.iter().map(move |stage| {
+            let ended = stage.ended.load(Ordering::SeqCst);
+            let time = ended.saturating_sub(last);
+            last = ended.max(last);
+            Duration::from_nanos(time)
+        })
+    }
+
+    fn done(&self) -> bool {
+        self.finished.load(Ordering::SeqCst) >= self.chunks
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Threads {
+    /// A crew of `count` threads: the caller and `count - 1` workers that sleep between jobs.
+    ///
+    /// Where the system refuses a thread, the crew is smaller; [`Threads::count`] tells.
+    pub fn new(count: usize) -> Arc<Self> {
+        let shared = Arc::new(Shared::default());
+        let workers = (1..count)
+            .map_while(|i| {
+                let shared = Arc::clone(&shared);
+                std::thread::Builder::new()
+                    .name(format!("convolution-{i}"))
+                    .spawn(move || shared.serve())
+                    .ok()
+            })
+            .collect();
+        Arc::new(Self {
+            shared,
+            workers,
+            turn: Mutex::new(()),
+        })
+    }
+
+    /// Threads that take part in a job, the caller included.
+    pub fn count(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    /// Calls `work(stage, chunk)` once for each chunk of each stage and returns when all are done.
+    /// Afterwards [`Stage::times`] tells how long each took.
+    ///
+    /// # Panics
+    /// With the panic of a chunk, once the job has been worked through.
+    pub(crate) fn run(&self, stages: &[Stage], work: &(dyn Fn(usize, usize) + Sync)) {
+        let _turn = lock(&self.turn);
+        for stage in stages {
+            stage.claimed.store(0, Ordering::SeqCst);
+            stage.finished.store(0, Ordering::SeqCst);
+            stage.ended.store(0, Ordering::SeqCst);
+        }
+        // SAFETY: only the lifetimes change. Workers see the job only between here and the end of this
+        // function, which neither returns nor unwinds before each of them has left it (`retire`).
+        let job: Job = unsafe {
+            Job {
+                start: Instant::now(),
+                stages: std::mem::transmute::<&[Stage], &'static [Stage]>(stages),
+                work: std::mem::transmute::<
+                    &(dyn Fn(usize, usize) + Sync),
+                    &'static (dyn Fn(usize, usize) + Sync),
+                >(work),
+            }
+        };
+        self.shared.announce(job);
+        self.shared.take_part(job);
+        self.shared.retire();
+        if let Some(panic) = lock(&self.shared.panic).take() {
+            resume_unwind(panic);
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        lock(&self.shared.state).dismissed = true;
+        self.shared.called.notify_all();
+        for worker in self.workers.drain(..) {
+            // A worker catches the panics of chunks; it has nothing else to report.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Shared {
+    fn announce(&self, job: Job) {
+        let mut state = lock(&self.state);
+        state.job = Some(job);
+        state.number += 1;
+        drop(state);
+        self.called.notify_all();
+    }
+
+    /// Takes the job away and waits until no worker is inside it.
+    fn retire(&self) {
+        let mut state = lock(&self.state);
+        state.job = None;
+        while state.inside > 0 {
+            state = self
+                .left
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// A worker's life.
+    fn serve(&self) {
+        let mut last = 0;
+        let mut state = lock(&self.state);
+        while !state.dismissed {
+            match state.job {
+                Some(job) if state.number != last => {
+                    last = state.number;
+                    state.inside += 1;
+                    drop(state);
+                    self.take_part(job);
+                    state = lock(&self.state);
+                    state.inside -= 1;
+                    self.left.notify_all();
+                }
+                _ => {
+                    state = self
+                        .called
+                        .wait(state)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+
+    fn take_part(&self, job: Job) {
+        for (number, stage) in job.stages.iter().enumerate() {
+            loop {
+                let chunk = stage.claimed.fetch_add(1, Ordering::Relaxed);
+                if chunk >= stage.chunks {
+                    break;
+                }
+                let work = AssertUnwindSafe(|| (job.work)(number, chunk));
+                if let Err(panic) = catch_unwind(work) {
+                    lock(&self.panic).get_or_insert(panic);
+                }
+                self.count_finished(stage, job.start);
+            }
+            self.wait_for(stage);
+        }
+    }
+
+    fn count_finished(&self, stage: &Stage, start: Instant) {
+        // Whoever comes last writes the largest time.
+        let ended = start.elapsed().as_nanos() as u64;
+        stage.ended.fetch_max(ended, Ordering::Relaxed);
+        let before = stage.finished.fetch_add(1, Ordering::SeqCst);
+        if before + 1 == stage.chunks && self.sleepers.load(Ordering::SeqCst) > 0 {
+            // Under the lock, so that a sleeper has either seen the count or is woken.
+            let _sleeping = lock(&self.sleeping);
+            self.finished.notify_all();
+        }
+    }
+
+    fn wait_for(&self, stage: &Stage) {
+        for _ in 0..SPINS {
+            if stage.done() {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        for _ in 0..YIELDS {
+            if stage.done() {
+                return;
+            }
+            std::thread::yield_now();
+        }
+        let mut sleeping = lock(&self.sleeping);
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        while !stage.done() {
+            sleeping = self
+                .finished
+                .wait(sleeping)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        drop(sleeping);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_chunk_runs_once_and_stages_in_turn() {
+        for count in [1, 2, 5] {
+            let threads = Threads::new(count);
+            assert_eq!(threads.count(), count);
+            let stages: Vec<Stage> = [7, 1, 0, 64, 3].into_iter().map(Stage::new).collect();
+            for _ in 0..200 {
+                let seen: Vec<AtomicUsize> = stages.iter().map(|_| AtomicUsize::new(0)).collect();
+                threads.run(&stages, &|stage, _| {
+                    for (earlier, s) in seen.iter().zip(&stages).take(stage) {
+                        assert_eq!(earlier.load(Ordering::SeqCst), s.chunks);
+                    }
+                    seen[stage].fetch_add(1, Ordering::SeqCst);
+                });
+                for (count, stage) in seen.iter().zip(&stages) {
+                    assert_eq!(count.load(Ordering::SeqCst), stage.chunks);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_crew_goes_on() {
+        let threads = Threads::new(3);
+        let stages = [Stage::new(8), Stage::new(8)];
+        let done = AtomicUsize::new(0);
+        let failed = catch_unwind(AssertUnwindSafe(|| {
+            threads.run(&stages, &|stage, chunk| {
+                assert!((stage, chunk) != (0, 5), "planted");
+                done.fetch_add(1, Ordering::SeqCst);
+            });
+        }));
+        assert!(failed.is_err());
+        assert_eq!(done.load(Ordering::SeqCst), 15);
+        threads.run(&stages, &|_, _| {
+            done.fetch_add(1, Ordering::SeqCst);
+        });
+        assert_eq!(done.load(Ordering::SeqCst), 31);
+    }
+
+    #[test]
+    fn slow_chunks_let_the_others_sleep() {
+        let threads = Threads::new(4);
+        let stages = [Stage::new(1), Stage::new(4), Stage::new(1)];
+        let done = AtomicUsize::new(0);
+        threads.run(&stages, &|_, _| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            done.fetch_add(1, Ordering::SeqCst);
+        });
+        assert_eq!(done.load(Ordering::SeqCst), 6);
+    }
+}

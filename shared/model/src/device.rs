@@ -1,0 +1,57 @@
+//! Where the model runs.
+
+use crate::Error;
+use std::{fmt, str::FromStr};
+
+/// `cpu`, `cuda` or `cuda:N`. What is asked for and not there is an error, never replaced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Device {
+    #[default]
+    Cpu,
+    /// The number of the GPU.
+    Cuda(usize),
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
+        }
+    }
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ordinal = match text {
+            "cpu" => return Ok(Self::Cpu),
+            "cuda" => Some(0),
+            other => other
+                .strip_prefix("cuda:")
+                .and_then(|ordinal| ordinal.parse().ok()),
+        };
+        ordinal
+            .map(Self::Cuda)
+            .ok_or_else(|| format!("{text:?} is no device: cpu, cuda or cuda:N expected"))
+    }
+}
+
+impl Device {
+    pub(crate) fn open(self) -> Result<candle_core::Device, Error> {
+        let unusable = |why: String| Error::Device {
+            device: self.to_string(),
+            why,
+        };
+        match self {
+            Self::Cpu => Ok(candle_core::Device::Cpu),
+            Self::Cuda(_) if !cfg!(feature = "cuda") => Err(unusable(
+                "this binary was built without the feature `cuda`".to_owned(),
+            )),
+            Self::Cuda(ordinal) => {
+                candle_core::Device::new_cuda(ordinal).map_err(|error| unusable(error.to_string()))
+            }
+        }
+    }
+}

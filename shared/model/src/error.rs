@@ -1,0 +1,53 @@
+//! Why a model can't be loaded.
+
+use std::fmt;
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// What is in the way of a model, by what an operator can do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The weights or their manifest can't be read now: a path that is not there, a hub that does not answer.
+    #[error("can't read {what}")]
+    Unavailable { what: String, source: Cause },
+    /// What was read is not what it should be.
+    #[error("{what} is not usable: {why}")]
+    Invalid { what: String, why: String },
+    /// The weights are no ResNet that this crate knows; the first tensor that differs, in the order of the forward pass.
+    #[error("weights don't fit {architecture}: tensor {tensor:?} is {found}, expected {expected}")]
+    Mismatch {
+        architecture: String,
+        tensor: String,
+        found: String,
+        expected: String,
+    },
+    /// Not the file that the settings ask for.
+    #[error("weights of {what} have SHA-256 {found}, expected {expected}")]
+    Digest {
+        what: String,
+        found: String,
+        expected: String,
+    },
+    /// The device asked for is not there.
+    #[error("device {device} is not usable: {why}")]
+    Device { device: String, why: String },
+    /// Candle failed, which loading checked weights does not account for.
+    #[error("model can't be built")]
+    Build(#[from] candle_core::Error),
+}
+
+impl Error {
+    pub(crate) fn unavailable(what: impl fmt::Display, source: impl Into<Cause>) -> Self {
+        Self::Unavailable {
+            what: what.to_string(),
+            source: source.into(),
+        }
+    }
+
+    pub(crate) fn invalid(what: impl fmt::Display, why: impl fmt::Display) -> Self {
+        Self::Invalid {
+            what: what.to_string(),
+            why: why.to_string(),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The seam between the network and what computes it: the layers of a ResNet, which two backends know.
+
+use crate::{
+    Error, architecture::Architecture, fused, manifest::Preprocessing, resnet, stock,
+    weights::Weights,
+};
+use candle_core::{Device, Result, Tensor};
+
+/// A square convolution as it is in the weights, batch norm folded in, padded so that stride 1 keeps the size.
+pub(crate) struct Filter {
+    /// Output channel, input channel of the group, row, column.
+    pub weight: Vec<f32>,
+    pub bias: Vec<f32>,
+    pub inputs: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub groups: usize,
+}
+
+/// Takes the description of a network, layer by layer.
+pub(crate) trait Layers {
+    /// The output of a layer.
+    type Node: Copy;
+
+    /// The images, normalised.
+    fn input(&self) -> Self::Node;
+
+    /// `x` convolved, plus `residual` if any, rectified if asked.
+    fn convolution(
+        &mut self,
+        x: Self::Node,
+        filter: Filter,
+        residual: Option<Self::Node>,
+        relu: bool,
+    ) -> Result<Self::Node>;
+
+    /// 3×3 maximum with stride 2 and padding 1, over rectified values.
+    fn max_pool(&mut self, x: Self::Node) -> Result<Self::Node>;
+
+    /// The mean over all positions.
+    fn global_average(&mut self, x: Self::Node) -> Result<Self::Node>;
+
+    /// `weight` is [classes, channels].
+    fn classifier(&mut self, x: Self::Node, weight: Vec<f32>, bias: Vec<f32>)
+    -> Result<Self::Node>;
+}
+
+/// Who computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernels {
+    /// This project's fused convolutions, for the CPU.
+    Fused,
+    /// Candle's own operations: on a GPU what runs, on a CPU the reference.
+    Candle,
+}
+
+impl Kernels {
+    /// The fused ones know no groups; for those Candle's are slower but right.
+    pub(crate) fn fastest(architecture: &Architecture, device: &Device) -> Self {
+        if device.is_cpu() && architecture.groups == 1 {
+            Self::Fused
+        } else {
+            Self::Candle
+        }
+    }
+}
+
+/// A network that can be computed: images [n, 3, height, width] of bytes, or of normalised floats, to logits.
+pub(crate) enum Network {
+    Fused(sightline_convolution::Program),
+    Stock(stock::Program),
+}
+
+impl Network {
+    pub fn build(
+        kernels: Kernels,
+        architecture: &Architecture,
+        weights: &Weights<'_>,
+        preprocessing: &Preprocessing,
+        threads: usize,
+        device: &Device,
+    ) -> std::result::Result<Self, Error> {
+        match kernels {
+            Kernels::Fused => {
+                let mut layers = fused::Layers::new(preprocessing)?;
+                let output = resnet::describe(architecture, weights, &mut layers)?;
+                Ok(Self::Fused(layers.build(output, threads)?))
+            }
+            Kernels::Candle => {
+                let mut layers = stock::Layers::new(preprocessing, device)?;
+                let output = resnet::describe(architecture, weights, &mut layers)?;
+                Ok(Self::Stock(layers.build(output)))
+            }
+        }
+    }
+
+    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Fused(program) => program.forward(images),
+            Self::Stock(program) => program.forward(images),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! ResNet-18 to ResNet-152 on Candle: weights in, labels out.
+//!
+//! [`load`] finds the architecture in the shapes of the weights, folds batch norm into the convolutions and gives a
+//! [`Model`] that computes on the thread that calls. [`Engine`] gives it a thread of its own and gathers what comes
+//! while it computes into the next batch.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod architecture;
+mod device;
+pub mod engine;
+mod error;
+mod fused;
+mod hub;
+mod layers;
+mod manifest;
+mod model;
+mod resnet;
+mod source;
+mod stock;
+mod timm;
+mod weights;
+
+pub use architecture::{Architecture, Block};
+pub use device::Device;
+pub use engine::{Batch, BatchSettings, Engine, Prediction};
+pub use error::Error;
+pub use hub::Hub;
+pub use layers::Kernels;
+pub use manifest::{Interpolation, Manifest, Preprocessing, Resize, labels_of_text};
+pub use model::{Input, Model, Options, Pixels, WrongShape, load};
+pub use source::Source;

@@ -1,0 +1,81 @@
+//! Logits as PyTorch computes them; `parity/make.py` says how the references were made.
+
+use safetensors::SafeTensors;
+use sightline_model::{Input, Kernels, Options, Pixels, Source, load};
+use std::{fs, path::Path};
+
+const SHAPE: [usize; 3] = [3, 96, 80];
+
+fn fixture(file: &str) -> Vec<u8> {
+    fs::read(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/parity")
+            .join(file),
+    )
+    .unwrap()
+}
+
+fn top(logits: &[f32]) -> usize {
+    (0..logits.len())
+        .max_by(|a, b| logits[*a].total_cmp(&logits[*b]))
+        .unwrap()
+}
+
+#[test]
+fn logits_are_pytorchs() {
+    let reference = fixture("reference.safetensors");
+    let reference = SafeTensors::deserialize(&reference).unwrap();
+    let images = reference.tensor("images").unwrap();
+    let inputs: Vec<Input> = images
+        .data()
+        .chunks_exact(SHAPE.iter().product())
+        .map(|image| Input {
+            shape: SHAPE,
+            pixels: Pixels::U8(image.to_vec().into()),
+        })
+        .collect();
+    let manifest = serde_json::json!({
+        "name": "parity",
+        "labels": [],
+        "preprocessing": { "size": SHAPE[1..], "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225] },
+    });
+    for depth in ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] {
+        let weights = fixture(&format!("{depth}.safetensors")).into();
+        let manifest = Some(manifest.to_string().into());
+        let source = Source::Bytes {
+            name: depth.to_owned(),
+            weights,
+            manifest,
+        };
+        let expected: Vec<f32> = reference
+            .tensor(depth)
+            .unwrap()
+            .data()
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect();
+        let largest = expected.iter().fold(0.0, |a: f32, b| a.max(b.abs()));
+        for kernels in [Kernels::Fused, Kernels::Candle] {
+            let model = load(
+                &source,
+                &Options {
+                    kernels: Some(kernels),
+                    ..Options::default()
+                },
+            )
+            .unwrap();
+            assert_eq!(model.architecture().to_string(), depth);
+            let rows = model.logits(&inputs).unwrap();
+            assert_eq!(rows.len(), 3);
+            for (logits, expected) in rows.iter().zip(expected.chunks_exact(7)) {
+                assert_eq!(top(logits), top(expected));
+                for (a, b) in logits.iter().zip(expected) {
+                    assert!(
+                        (a - b).abs() <= 1e-3 * largest,
+                        "{depth} {kernels:?}: {a} instead of {b}"
+                    );
+                }
+            }
+        }
+    }
+}

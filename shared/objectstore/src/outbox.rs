@@ -1,0 +1,117 @@
+//! Notifications owed: written down before their object can be seen, crossed out when delivered.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use crate::Notifier;
+use crate::folder::{Folder, read, read_now};
+
+/// How long the notifier may take before the object's client is told to try again.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// An event and the write it tells of.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Owed {
+    pub bucket: String,
+    pub key: String,
+    pub sequencer: u64,
+    pub event: String,
+}
+
+pub(crate) struct Outbox {
+    folder: Arc<Folder>,
+    notifier: Option<Arc<dyn Notifier>>,
+    /// By sequencer: the bucket and key; the events stay on disk.
+    owed: Mutex<BTreeMap<u64, (String, String)>>,
+    /// Raised when a delivery failed.
+    pub failed: Notify,
+}
+
+impl Outbox {
+    /// Reads what is owed since before. Also gives the highest sequencer seen.
+    pub fn load(
+        folder: Arc<Folder>,
+        notifier: Option<Arc<dyn Notifier>>,
+    ) -> io::Result<(Self, u64)> {
+        let mut owed = BTreeMap::new();
+        for file in std::fs::read_dir(folder.outbox())? {
+            let one: Owed = read_now(&file?.path())?;
+            owed.insert(one.sequencer, (one.bucket, one.key));
+        }
+        let highest = owed.keys().next_back().copied().unwrap_or(0);
+        let outbox = Self {
+            folder,
+            notifier,
+            owed: Mutex::new(owed),
+            failed: Notify::new(),
+        };
+        Ok((outbox, highest))
+    }
+
+    pub async fn write(&self, owed: Owed) -> io::Result<()> {
+        self.folder.write(&self.path(owed.sequencer), &owed).await?;
+        self.lock().insert(owed.sequencer, (owed.bucket, owed.key));
+        Ok(())
+    }
+
+    pub fn owes(&self, sequencer: u64) -> bool {
+        self.lock().contains_key(&sequencer)
+    }
+
+    /// All that is owed, oldest first.
+    pub fn all(&self) -> Vec<(u64, String, String)> {
+        let owed = self.lock();
+        let each = owed.iter();
+        each.map(|(sequencer, (bucket, key))| (*sequencer, bucket.clone(), key.clone()))
+            .collect()
+    }
+
+    /// Notifies of the write, if that is owed, and crosses it out.
+    pub async fn deliver(
+        &self,
+        sequencer: u64,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        if !self.owes(sequencer) {
+            return Ok(());
+        }
+        let told = self.tell(sequencer).await;
+        match &told {
+            Ok(()) => self.forget(sequencer).await?,
+            Err(_) => self.failed.notify_one(),
+        }
+        told
+    }
+
+    async fn tell(&self, sequencer: u64) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let notifier = self.notifier.as_ref().ok_or("nobody to notify")?;
+        let owed: Option<Owed> = read(&self.path(sequencer)).await?;
+        let owed = owed.ok_or("its event is gone from the outbox")?;
+        let key = format!("{}/{}", owed.bucket, owed.key);
+        timeout(PATIENCE, notifier.notify(&key, Bytes::from(owed.event))).await?
+    }
+
+    /// Crosses out: delivered, or its object is no more.
+    pub async fn forget(&self, sequencer: u64) -> io::Result<()> {
+        if self.owes(sequencer) {
+            self.folder.remove(&self.path(sequencer)).await?;
+            self.lock().remove(&sequencer);
+        }
+        Ok(())
+    }
+
+    fn path(&self, sequencer: u64) -> PathBuf {
+        self.folder.outbox().join(format!("{sequencer:016x}.json"))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, (String, String)>> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

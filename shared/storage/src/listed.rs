@@ -1,0 +1,74 @@
+//! From a page of S3's listing to [`Entry`].
+
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
+use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::types::{EncodingType, Object as Listed};
+
+use crate::objects::bare;
+use crate::{Entry, Error, Location};
+
+pub(crate) fn entries(at: &Location, page: ListObjectsV2Output) -> Vec<Result<Entry, Error>> {
+    let encoded = page.encoding_type == Some(EncodingType::Url);
+    let entry = |listed: Listed| {
+        let key = listed.key.unwrap_or_default();
+        let key = match encoded {
+            true => decode(&key).ok_or_else(|| {
+                Error::invalid(at.clone(), format!("a listed key is badly encoded: {key}"))
+            })?,
+            false => key,
+        };
+        Ok(Entry {
+            key,
+            size: size(listed.size),
+            etag: bare(listed.e_tag.as_deref().unwrap_or_default()).to_owned(),
+            last_modified_ms: millis(listed.last_modified.as_ref()),
+        })
+    };
+    page.contents
+        .unwrap_or_default()
+        .into_iter()
+        .map(entry)
+        .collect()
+}
+
+/// Undoes `encoding-type=url`: percent-encoded UTF-8, a blank as `+`.
+fn decode(key: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(key.len());
+    let mut rest = key.bytes();
+    while let Some(byte) = rest.next() {
+        out.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let (high, low) = (rest.next()?, rest.next()?);
+                let digit = |b: u8| char::from(b).to_digit(16);
+                u8::try_from(digit(high)? * 16 + digit(low)?).ok()?
+            }
+            plain => plain,
+        });
+    }
+    String::from_utf8(out).ok()
+}
+
+pub(crate) fn size(length: Option<i64>) -> u64 {
+    length.and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
+}
+
+pub(crate) fn millis(time: Option<&DateTime>) -> Option<i64> {
+    time.and_then(|time| time.to_millis().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decode;
+
+    #[test]
+    fn listed_keys_decode_once() {
+        assert_eq!(
+            decode("a+b%2F%C3%BC%2B1%252F.jpg").as_deref(),
+            Some("a b/ü+1%2F.jpg")
+        );
+        assert_eq!(decode("%zz"), None);
+        assert_eq!(decode("%2"), None);
+        assert_eq!(decode("%FF"), None);
+    }
+}

@@ -1,0 +1,175 @@
+//! How to reach S3.
+
+use std::fmt;
+
+/// Keys given by a program; the services leave them out and take the AWS default chain's.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    pub access_key: String,
+    pub secret_key: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credentials({}, ***)", self.access_key)
+    }
+}
+
+/// Where S3 is and how long to wait for it. Credentials come by the AWS default chain: environment, profile files,
+/// web identity (IRSA), container, instance.
+#[derive(Debug, Clone, clap::Args)]
+pub struct StorageSettings {
+    /// URL of the S3 server; AWS itself when absent
+    #[arg(long, env = "SIGHTLINE_S3_ENDPOINT", value_name = "URL")]
+    pub s3_endpoint: Option<String>,
+
+    /// Region; otherwise AWS_REGION's or the profile's, else us-east-1
+    #[arg(long, env = "SIGHTLINE_S3_REGION", value_name = "NAME")]
+    pub s3_region: Option<String>,
+
+    /// Put the bucket into the path instead of the host name; by default when an endpoint is set
+    #[arg(long, env = "SIGHTLINE_S3_PATH_STYLE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub s3_path_style: Option<bool>,
+
+    /// Milliseconds until a connection must stand
+    #[arg(
+        long,
+        env = "SIGHTLINE_S3_CONNECT_TIMEOUT_MS",
+        default_value_t = 3_000,
+        value_name = "MS"
+    )]
+    pub s3_connect_timeout_ms: u64,
+
+    /// Milliseconds for one attempt: until the answer begins, and again until its content is there
+    #[arg(
+        long,
+        env = "SIGHTLINE_S3_TIMEOUT_MS",
+        default_value_t = 30_000,
+        value_name = "MS"
+    )]
+    pub s3_timeout_ms: u64,
+
+    /// How often a request is tried, with growing pauses, before the caller hears of it
+    #[arg(
+        long,
+        env = "SIGHTLINE_S3_ATTEMPTS",
+        default_value_t = 3,
+        value_name = "N"
+    )]
+    pub s3_attempts: u32,
+
+    /// Keys to use instead of the default chain's.
+    #[arg(skip)]
+    pub credentials: Option<Credentials>,
+}
+
+impl Default for StorageSettings {
+    fn default() -> Self {
+        Self {
+            s3_endpoint: None,
+            s3_region: None,
+            s3_path_style: None,
+            s3_connect_timeout_ms: 3_000,
+            s3_timeout_ms: 30_000,
+            s3_attempts: 3,
+            credentials: None,
+        }
+    }
+}
+
+impl StorageSettings {
+    /// Everything that is wrong, a line each; empty when all is well.
+    pub fn problems(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if let Some(endpoint) = &self.s3_endpoint
+            && let Err(why) = check_endpoint(endpoint)
+        {
+            found.push(format!("--s3-endpoint: {endpoint:?} {why}"));
+        }
+        if self.s3_region.as_deref().is_some_and(str::is_empty) {
+            found.push("--s3-region: empty".into());
+        }
+        if self.s3_attempts == 0 {
+            found.push("--s3-attempts: must be at least 1".into());
+        }
+        for (name, value) in [
+            ("connect-timeout-ms", self.s3_connect_timeout_ms),
+            ("timeout-ms", self.s3_timeout_ms),
+        ] {
+            if value == 0 {
+                found.push(format!("--s3-{name}: must be at least 1"));
+            }
+        }
+        found
+    }
+}
+
+fn check_endpoint(endpoint: &str) -> Result<(), &'static str> {
+    let uri: http::Uri = endpoint.parse().map_err(|_| "is not a URL")?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err("must begin with http:// or https://");
+    }
+    if uri.host().is_none_or(str::is_empty) {
+        return Err("names no host");
+    }
+    if uri.query().is_some() || uri.authority().is_some_and(|a| a.as_str().contains('@')) {
+        return Err("must not have a query or credentials");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        storage: StorageSettings,
+    }
+
+    #[test]
+    fn flags_default_like_the_struct() {
+        let cli = Cli::parse_from(["x"]).storage;
+        let plain = StorageSettings::default();
+        assert_eq!(format!("{cli:?}"), format!("{plain:?}"));
+        let set = Cli::parse_from(["x", "--s3-path-style", "--s3-endpoint", "http://h:1"]).storage;
+        assert_eq!(set.s3_path_style, Some(true));
+        let unset = Cli::parse_from(["x", "--s3-path-style", "false"]).storage;
+        assert_eq!(unset.s3_path_style, Some(false));
+    }
+
+    #[test]
+    fn all_problems_at_once() {
+        let wrong = StorageSettings {
+            s3_endpoint: Some("localhost:9000".into()),
+            s3_region: Some(String::new()),
+            s3_attempts: 0,
+            s3_timeout_ms: 0,
+            ..StorageSettings::default()
+        };
+        assert_eq!(wrong.problems().len(), 4, "{:?}", wrong.problems());
+        for endpoint in ["http://u:p@h", "ftp://h", "http://", "http://h/?q=1", ""] {
+            let wrong = StorageSettings {
+                s3_endpoint: Some(endpoint.into()),
+                ..StorageSettings::default()
+            };
+            assert_eq!(wrong.problems().len(), 1, "{endpoint}");
+        }
+        let right = StorageSettings {
+            s3_endpoint: Some("https://s3.example.com:9000/base".into()),
+            ..StorageSettings::default()
+        };
+        assert!(right.problems().is_empty());
+    }
+
+    #[test]
+    fn secrets_stay_out_of_debug_output() {
+        let credentials = Credentials {
+            access_key: "AK".into(),
+            secret_key: "hush".into(),
+        };
+        assert!(!format!("{credentials:?}").contains("hush"));
+    }
+}

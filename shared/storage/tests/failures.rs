@@ -1,0 +1,270 @@
+//! What no sound S3 server does: answers broken off, stalled, lying, or not S3 at all.
+#![allow(clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sightline_storage::{Advice, Credentials, Error, Objects, StorageSettings, Store};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+/// Answers each request with the next of the texts, the last one over and over, and closes; or goes on, silently.
+struct Faulty {
+    address: SocketAddr,
+    requests: Arc<AtomicUsize>,
+    _tasks: JoinSet<()>,
+}
+
+async fn faulty(answers: &[&str], stall: bool) -> Faulty {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answers: Vec<String> = answers.iter().map(|text| (*text).to_owned()).collect();
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&requests);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut held = Vec::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                match stream.read_u8().await {
+                    Ok(byte) => head.push(byte),
+                    Err(_) => break,
+                }
+            }
+            let number = count.fetch_add(1, Ordering::SeqCst);
+            let answer = &answers[number.min(answers.len() - 1)];
+            let _ = stream.write_all(answer.as_bytes()).await;
+            if stall {
+                held.push(stream);
+            }
+        }
+    });
+    Faulty {
+        address,
+        requests,
+        _tasks: tasks,
+    }
+}
+
+async fn store(address: SocketAddr) -> Store {
+    let settings = StorageSettings {
+        s3_endpoint: Some(format!("http://{address}")),
+        s3_timeout_ms: 500,
+        s3_attempts: 2,
+        credentials: Some(Credentials {
+            access_key: "a".into(),
+            secret_key: "s".into(),
+        }),
+        ..StorageSettings::default()
+    };
+    Store::connect(&settings).await.unwrap()
+}
+
+const WHOLE: &str =
+    "HTTP/1.1 200 OK\r\ncontent-length: 5\r\netag: \"e\"\r\nconnection: close\r\n\r\nhello";
+const BROKEN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\netag: \"e\"\r\n\r\nhel";
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_fetched_anew() {
+    let server = faulty(&[BROKEN, WHOLE], false).await;
+    let object = store(server.address)
+        .await
+        .get("b", "k", None, 9)
+        .await
+        .unwrap();
+    assert_eq!(&object.bytes[..], b"hello");
+    assert_eq!(server.requests.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_body_that_always_breaks_off_is_never_handed_out() {
+    let server = faulty(&[BROKEN], false).await;
+    let error = store(server.address)
+        .await
+        .get("b", "k", None, 9)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Transient { .. }), "{error:?}");
+    assert_eq!(server.requests.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_is_given_up_in_time() {
+    let server = faulty(&[BROKEN], true).await;
+    let begun = Instant::now();
+    let error = store(server.address)
+        .await
+        .get("b", "k", None, 9)
+        .await
+        .unwrap_err();
+    assert_eq!(error.advice(), Advice::Retry, "{error:?}");
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_given_up_in_time() {
+    let server = faulty(&[""], true).await;
+    let begun = Instant::now();
+    let error = store(server.address)
+        .await
+        .head("b", "k", None)
+        .await
+        .unwrap_err();
+    assert_eq!(error.advice(), Advice::Retry, "{error:?}");
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_body_without_length_is_cut_off_at_the_limit() {
+    let endless = format!(
+        "HTTP/1.1 200 OK\r\netag: \"e\"\r\nconnection: close\r\n\r\n{}",
+        "x".repeat(100_000)
+    );
+    let server = faulty(&[&endless], true).await;
+    let error = store(server.address)
+        .await
+        .get("b", "k", None, 1000)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::TooLarge { limit: 1000, .. }),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_declared_length_past_the_limit_reserves_nothing() {
+    let huge = "HTTP/1.1 200 OK\r\ncontent-length: 9000000000000000000\r\netag: \"e\"\r\n\r\nx";
+    let server = faulty(&[huge], true).await;
+    let error = store(server.address)
+        .await
+        .get("b", "k", None, 1000)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::TooLarge {
+                size: 9_000_000_000_000_000_000,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_etag_is_checked_even_where_if_match_is_unknown() {
+    let server = faulty(&[WHOLE], false).await;
+    let store = store(server.address).await;
+    let get = sightline_storage::Get {
+        bucket: "b",
+        key: "k",
+        version: None,
+        etag: Some("other"),
+        max_bytes: 9,
+    };
+    let error = store.fetch(get).await.unwrap_err();
+    assert!(matches!(error, Error::Changed { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_gateway_s_page_is_a_passing_failure_and_is_retried() {
+    let page =
+        "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 13\r\nconnection: close\r\n\r\n<html></html>";
+    let server = faulty(&[page, WHOLE], false).await;
+    let object = store(server.address)
+        .await
+        .get("b", "k", None, 9)
+        .await
+        .unwrap();
+    assert_eq!(&object.bytes[..], b"hello");
+    let server = faulty(&[page], false).await;
+    let error = store(server.address)
+        .await
+        .put("b", "k", Bytes::new(), "x/y")
+        .await
+        .unwrap_err();
+    assert_eq!(error.advice(), Advice::Retry, "{error:?}");
+    assert_eq!(server.requests.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn the_server_s_own_words_are_in_the_cause() {
+    let body = "<Error><Code>AccessDenied</Code><Message>not yours</Message></Error>";
+    let denied = format!(
+        "HTTP/1.1 403 Forbidden\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let server = faulty(&[&denied], false).await;
+    let error = store(server.address)
+        .await
+        .get("b", "k", None, 9)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Denied { .. }), "{error:?}");
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert_eq!(cause, "HTTP 403 AccessDenied: not yours");
+}
+
+#[tokio::test]
+async fn nobody_listening_is_a_passing_failure() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let error = store(address)
+        .await
+        .get("b", "k", None, 9)
+        .await
+        .unwrap_err();
+    assert_eq!(error.advice(), Advice::Retry, "{error:?}");
+}
+
+/// The default client speaks TLS: what it meets here is a failed handshake, not an unknown scheme.
+#[tokio::test]
+async fn https_is_spoken() {
+    let server = faulty(&["not TLS at all"], false).await;
+    let settings = StorageSettings {
+        s3_endpoint: Some(format!("https://{}", server.address)),
+        s3_timeout_ms: 500,
+        s3_attempts: 1,
+        credentials: Some(Credentials {
+            access_key: "a".into(),
+            secret_key: "s".into(),
+        }),
+        ..StorageSettings::default()
+    };
+    let store = Store::connect(&settings).await.unwrap();
+    let error = store.get("b", "k", None, 9).await.unwrap_err();
+    assert_eq!(error.advice(), Advice::Retry, "{error:?}");
+}
+
+#[tokio::test]
+async fn settings_that_are_wrong_stop_at_once() {
+    let settings = StorageSettings {
+        s3_endpoint: Some("nonsense".into()),
+        s3_attempts: 0,
+        ..StorageSettings::default()
+    };
+    let error = Store::connect(&settings).await.unwrap_err();
+    assert_eq!(error.advice(), Advice::Stop);
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(
+        cause.contains("--s3-endpoint") && cause.contains("--s3-attempts"),
+        "{cause}"
+    );
+}

@@ -1,0 +1,113 @@
+//! How far a group is behind.
+
+use super::topics::{blocking, partition_count};
+use crate::{Error, KafkaSettings, Reader, Start, client::Quiet};
+use rdkafka::{
+    Offset, TopicPartitionList,
+    config::FromClientConfigAndContext as _,
+    consumer::{BaseConsumer, Consumer as _},
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// One partition's offsets.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct PartitionLag {
+    pub group: String,
+    pub topic: String,
+    pub partition: i32,
+    /// Where the group goes on; none where it has committed nothing yet.
+    pub committed: Option<i64>,
+    /// One past the last committed record; records of open transactions do not count.
+    pub end: i64,
+    /// Offsets from `committed` to `end`: records and, between them, transaction markers. 0 where no record is left.
+    pub lag: i64,
+}
+
+/// The lag of a group in a topic, by partition. Both names are full ones.
+pub async fn lag(
+    kafka: &KafkaSettings,
+    group: &str,
+    topic: &str,
+) -> Result<Vec<PartitionLag>, Error> {
+    let (kafka, group, topic) = (kafka.clone(), group.to_owned(), topic.to_owned());
+    blocking(move || lag_of(&kafka, &group, &topic)).await
+}
+
+fn lag_of(kafka: &KafkaSettings, group: &str, topic: &str) -> Result<Vec<PartitionLag>, Error> {
+    let mut config = kafka.client_config("sightline-admin")?;
+    config
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("isolation.level", "read_committed")
+        .set("allow.auto.create.topics", "false");
+    let consumer: BaseConsumer<Quiet> =
+        BaseConsumer::from_config_and_context(&config, Quiet).map_err(Error::fatal("connect"))?;
+    let patience = Duration::from_secs(10);
+    let count = partition_count(&consumer, topic)?.ok_or_else(|| Error::Topic {
+        topic: topic.to_owned(),
+        problem: "does not exist".to_owned(),
+    })?;
+    let mut list = TopicPartitionList::new();
+    list.add_partition_range(topic, 0, count as i32 - 1);
+    let committed = consumer
+        .committed_offsets(list, patience)
+        .map_err(Error::transient(format!("read the offsets of {group}")))?;
+    let mut lags = Vec::new();
+    for element in committed.elements() {
+        let partition = element.partition();
+        let (start, end) = consumer
+            .fetch_watermarks(topic, partition, patience)
+            .map_err(Error::transient(format!("read the end of {topic}")))?;
+        let committed = match element.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        };
+        let from = committed.unwrap_or(start).clamp(start, end.max(start));
+        lags.push(PartitionLag {
+            group: group.to_owned(),
+            topic: topic.to_owned(),
+            partition,
+            committed,
+            end,
+            lag: end - from,
+        });
+    }
+    without_trailing_markers(kafka, topic, &mut lags)?;
+    Ok(lags)
+}
+
+/// What stands at the end may be transaction markers, which no consumer ever sees: reads the last offsets back to
+/// find the last record.
+fn without_trailing_markers(
+    kafka: &KafkaSettings,
+    topic: &str,
+    lags: &mut [PartitionLag],
+) -> Result<(), Error> {
+    const TAIL: i64 = 16;
+    let starts: BTreeMap<i32, i64> = lags
+        .iter()
+        .filter(|lag| lag.lag > 0)
+        .map(|lag| (lag.partition, lag.end - lag.lag.min(TAIL)))
+        .collect();
+    if starts.is_empty() {
+        return Ok(());
+    }
+    let mut reader = Reader::open(kafka, topic, Start::At(starts.clone()))?;
+    let mut last: BTreeMap<i32, i64> = BTreeMap::new();
+    while let Some(record) = reader.next_before_end(Duration::from_secs(10))? {
+        last.insert(record.partition, record.offset);
+    }
+    for lag in lags {
+        let Some(&start) = starts.get(&lag.partition) else {
+            continue;
+        };
+        let from = lag.end - lag.lag;
+        match last.get(&lag.partition) {
+            Some(&offset) => lag.end = offset + 1,
+            // Markers as far as was looked: if that was all, nothing is left.
+            None => lag.end = start,
+        }
+        lag.lag = (lag.end - from).max(0);
+    }
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! What an operator does with topics, groups and dead letters.
+
+mod dead_letters;
+mod lag;
+mod topics;
+
+pub use dead_letters::{DeadLetter, dead_letters};
+pub use lag::{PartitionLag, lag};
+pub use topics::{TopicSpec, create_topics, delete_topics, partitions};
+pub(crate) use topics::{blocking, partition_count};

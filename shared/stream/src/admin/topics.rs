@@ -1,0 +1,219 @@
+//! Making and deleting topics.
+
+use crate::{Error, KafkaSettings, client::Quiet};
+use rdkafka::{
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    config::FromClientConfigAndContext as _,
+    consumer::{BaseConsumer, Consumer as _},
+    error::{KafkaError, RDKafkaErrorCode as Code},
+};
+use sightline_contracts::Topic;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A topic to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// The full name.
+    pub name: String,
+    pub partitions: i32,
+    /// Copies of each partition; not above the number of brokers.
+    pub replication: i32,
+    /// Topic configuration as Kafka calls it.
+    pub config: Vec<(String, String)>,
+}
+
+impl TopicSpec {
+    /// A topic of the pipeline with its own retention, size limit and cleanup policy.
+    pub fn of(topic: Topic, prefix: &str, partitions: i32, replication: i32) -> Self {
+        let layout = topic.layout();
+        let mut config = vec![(
+            "max.message.bytes".to_owned(),
+            layout.max_message_bytes.to_string(),
+        )];
+        let policy = if layout.compacted {
+            "compact"
+        } else {
+            "delete"
+        };
+        config.push(("cleanup.policy".to_owned(), policy.to_owned()));
+        if let Some(hours) = layout.retention_hours {
+            let ms = u64::from(hours) * 3_600_000;
+            config.push(("retention.ms".to_owned(), ms.to_string()));
+        }
+        Self {
+            name: format!("{prefix}{}", topic.name()),
+            partitions,
+            replication,
+            config,
+        }
+    }
+}
+
+fn client(kafka: &KafkaSettings) -> Result<AdminClient<DefaultClientContext>, Error> {
+    kafka
+        .client_config("sightline-admin")?
+        .create()
+        .map_err(Error::fatal("connect"))
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new()
+        .request_timeout(Some(PATIENCE))
+        .operation_timeout(Some(PATIENCE))
+}
+
+/// Makes the topics that are not there yet and returns their names; those that are there stay as they are. When it
+/// returns, each has its leaders.
+pub async fn create_topics(
+    kafka: &KafkaSettings,
+    topics: &[TopicSpec],
+) -> Result<Vec<String>, Error> {
+    let new: Vec<NewTopic<'_>> = topics.iter().map(new_topic).collect();
+    let results = client(kafka)?
+        .create_topics(&new, &options())
+        .await
+        .map_err(Error::transient("create topics"))?;
+    let mut created = Vec::new();
+    for result in results {
+        match result {
+            Ok(name) => created.push(name),
+            Err((_, Code::TopicAlreadyExists)) => {}
+            Err((topic, code)) => {
+                let problem = format!("could not be created: {code}");
+                return Err(Error::Topic { topic, problem });
+            }
+        }
+    }
+    let names: Vec<String> = topics.iter().map(|t| t.name.clone()).collect();
+    let kafka = kafka.clone();
+    blocking(move || wait_for_leaders(&kafka, &names)).await?;
+    Ok(created)
+}
+
+fn new_topic(spec: &TopicSpec) -> NewTopic<'_> {
+    let replication = TopicReplication::Fixed(spec.replication);
+    let new = NewTopic::new(&spec.name, spec.partitions, replication);
+    spec.config
+        .iter()
+        .fold(new, |new, (key, value)| new.set(key, value))
+}
+
+fn wait_for_leaders(kafka: &KafkaSettings, names: &[String]) -> Result<(), Error> {
+    let deadline = Instant::now() + PATIENCE;
+    let consumer = consumer(kafka)?;
+    for name in names {
+        loop {
+            let found = consumer.fetch_metadata(Some(name), Duration::from_secs(5));
+            let led = found.is_ok_and(|metadata| {
+                metadata.topics().iter().all(|topic| {
+                    let mut partitions = topic.partitions().iter();
+                    topic.error().is_none()
+                        && !topic.partitions().is_empty()
+                        && partitions.all(|p| p.leader() >= 0)
+                })
+            });
+            match led {
+                true => break,
+                false if Instant::now() > deadline => {
+                    return Err(Error::Topic {
+                        topic: name.clone(),
+                        problem: "has no leaders yet".to_owned(),
+                    });
+                }
+                false => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Deletes topics and all they hold; those that are not there don't matter.
+pub async fn delete_topics(kafka: &KafkaSettings, names: &[String]) -> Result<(), Error> {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let results = client(kafka)?
+        .delete_topics(&names, &options())
+        .await
+        .map_err(Error::transient("delete topics"))?;
+    for result in results {
+        match result {
+            Ok(_) | Err((_, Code::UnknownTopicOrPartition | Code::UnknownTopic)) => {}
+            Err((topic, code)) => {
+                let problem = format!("could not be deleted: {code}");
+                return Err(Error::Topic { topic, problem });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How many partitions a topic has; none where there is no such topic.
+pub async fn partitions(kafka: &KafkaSettings, name: &str) -> Result<Option<usize>, Error> {
+    let (kafka, name) = (kafka.clone(), name.to_owned());
+    blocking(move || {
+        let consumer = consumer(&kafka)?;
+        partition_count(&consumer, &name)
+    })
+    .await
+}
+
+pub(crate) fn partition_count(
+    consumer: &BaseConsumer<Quiet>,
+    name: &str,
+) -> Result<Option<usize>, Error> {
+    let metadata = consumer
+        .fetch_metadata(Some(name), Duration::from_secs(10))
+        .map_err(Error::transient("fetch metadata"))?;
+    let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+    let count = topic.filter(|topic| topic.error().is_none());
+    Ok(count
+        .map(|topic| topic.partitions().len())
+        .filter(|&n| n > 0))
+}
+
+fn consumer(kafka: &KafkaSettings) -> Result<BaseConsumer<Quiet>, Error> {
+    let mut config = kafka.client_config("sightline-admin")?;
+    config.set("allow.auto.create.topics", "false");
+    BaseConsumer::from_config_and_context(&config, Quiet).map_err(Error::fatal("connect"))
+}
+
+/// Runs a call that blocks where it may.
+pub(crate) async fn blocking<T: Send + 'static>(
+    body: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(body).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::Transient {
+            doing: "ask the brokers".to_owned(),
+            source: KafkaError::Canceled,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layouts_become_topic_configuration() {
+        let seen = TopicSpec::of(Topic::IngestSeen, "p-", 3, 1);
+        assert_eq!(seen.name, "p-ingest-seen");
+        assert!(
+            seen.config
+                .contains(&("cleanup.policy".into(), "compact".into()))
+        );
+        let tensors = TopicSpec::of(Topic::Tensors, "", 3, 1);
+        assert!(
+            tensors
+                .config
+                .contains(&("retention.ms".into(), "86400000".into()))
+        );
+        assert!(
+            tensors
+                .config
+                .contains(&("max.message.bytes".into(), "8388608".into()))
+        );
+    }
+}

@@ -1,0 +1,250 @@
+//! The consumer's configuration, and what it tells of its group.
+
+use super::shared::Shared;
+use crate::{Error, KafkaSettings, LoopSettings};
+use rdkafka::{
+    ClientConfig, ClientContext, Statistics, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext},
+    error::KafkaError,
+    types::RDKafkaRespErr,
+};
+use sightline_contracts::Topic;
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+/// What the group decided about us.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    Assigned(Vec<i32>),
+    Revoked(Vec<i32>),
+    Lost(Vec<i32>),
+}
+
+pub(crate) type GroupConsumer = BaseConsumer<Context>;
+
+/// Collects the group's decisions; the poll thread acts on them, outside the callback.
+pub(crate) struct Context {
+    topic: String,
+    shared: Arc<Shared>,
+    decisions: Mutex<VecDeque<Decision>>,
+    /// The consumer is on its way out: whatever is revoked is given back at once.
+    leaving: AtomicBool,
+}
+
+impl Context {
+    pub fn new(topic: String, shared: Arc<Shared>) -> Self {
+        Self {
+            topic,
+            shared,
+            decisions: Mutex::default(),
+            leaving: AtomicBool::new(false),
+        }
+    }
+
+    pub fn next(&self) -> Option<Decision> {
+        self.decisions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    }
+
+    pub fn leave(&self) {
+        self.leaving.store(true, SeqCst);
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        event: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
+        let partitions: Vec<i32> = list.elements().iter().map(|e| e.partition()).collect();
+        let assigned = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.leaving.load(SeqCst) {
+            let given_back = match assigned {
+                true => consumer.incremental_assign(&TopicPartitionList::new()),
+                false => consumer.incremental_unassign(list),
+            };
+            if let Err(error) = given_back {
+                tracing::debug!(%error, "giving partitions back");
+            }
+            return;
+        }
+        self.shared.metrics.rebalances.inc();
+        let decision = match (assigned, consumer.assignment_lost()) {
+            (true, _) => Decision::Assigned(partitions),
+            (false, false) => Decision::Revoked(partitions),
+            (false, true) => Decision::Lost(partitions),
+        };
+        tracing::info!(?decision, "group decided");
+        self.decisions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(decision);
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        super::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "consumer");
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let Some(topic) = statistics.topics.get(&self.topic) else {
+            return;
+        };
+        let machine = self.shared.machine();
+        for partition in topic.partitions.values().filter(|p| p.partition >= 0) {
+            let metrics = &self.shared.metrics;
+            match machine.position(partition.partition) {
+                None => metrics.no_lag(partition.partition),
+                Some((committed, idle)) => {
+                    // Past the last record there may be transaction markers, which the consumer skips.
+                    let at_end = partition.next_offset >= partition.ls_offset;
+                    let caught_up = idle && partition.fetchq_cnt == 0 && at_end;
+                    let from = committed.unwrap_or(partition.app_offset).max(0);
+                    let lag = if caught_up {
+                        0
+                    } else {
+                        partition.ls_offset - from
+                    };
+                    metrics.lag(partition.partition, lag.max(0));
+                }
+            }
+        }
+    }
+}
+
+/// What exactly-once rests on is set last, so that no property given by hand changes it.
+pub(crate) fn config(
+    kafka: &KafkaSettings,
+    settings: &LoopSettings,
+    service: &str,
+) -> Result<ClientConfig, Error> {
+    let identity = settings.prefixed(&format!("{service}.{}", settings.instance));
+    let mut config = ClientConfig::new();
+    for (key, value) in [
+        ("fetch.wait.max.ms", "100"),
+        ("fetch.min.bytes", "1"),
+        ("fetch.message.max.bytes", "8388608"),
+        ("fetch.queue.backoff.ms", "5"),
+        ("fetch.error.backoff.ms", "100"),
+        ("heartbeat.interval.ms", "1000"),
+        ("topic.metadata.refresh.interval.ms", "10000"),
+        ("reconnect.backoff.max.ms", "1000"),
+        ("socket.nagle.disable", "true"),
+        ("statistics.interval.ms", "5000"),
+    ] {
+        config.set(key, value);
+    }
+    let base = kafka.client_config(&identity)?;
+    for (key, value) in base.config_map() {
+        config.set(key, value);
+    }
+    config.set_log_level(base.log_level);
+    let group = settings.group.as_deref().unwrap_or(service);
+    let session = settings.session_timeout;
+    config
+        .set(
+            "queued.max.messages.kbytes",
+            settings.prefetch_kbytes.to_string(),
+        )
+        .set("group.id", settings.prefixed(group))
+        .set("group.instance.id", &identity)
+        .set("session.timeout.ms", session.as_millis().to_string())
+        .set(
+            "max.poll.interval.ms",
+            session.max(Duration::from_secs(60)).as_millis().to_string(),
+        )
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("isolation.level", "read_committed")
+        .set("allow.auto.create.topics", "false")
+        .set("check.crcs", "true");
+    Ok(config)
+}
+
+/// How many records go into one request to a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Batching {
+    /// As many as come together, within this many bytes: the topic's limit counts for the whole of a request.
+    UpTo(usize),
+    /// One: what is refused for its size then is that record.
+    Single,
+}
+
+impl Batching {
+    /// What the topic after `input` takes by its layout. It matters for tensors: librdkafka sends a partition nothing
+    /// more while five records are under way, and until then its thread spins.
+    pub fn after(input: Topic) -> Self {
+        const MOST: usize = 4 << 20;
+        let next = Topic::ALL.iter().skip_while(|t| **t != input).nth(1);
+        let limit = next.map_or(1 << 20, |topic| topic.layout().max_message_bytes as usize);
+        Self::UpTo((limit / 8 * 7).min(MOST))
+    }
+}
+
+/// The configuration of one of the instance's producers.
+pub(crate) fn producer_config(
+    kafka: &KafkaSettings,
+    settings: &LoopSettings,
+    service: &str,
+    number: usize,
+    batch: Batching,
+) -> Result<ClientConfig, Error> {
+    let identity = settings.prefixed(&format!("{service}.{}", settings.instance));
+    // The first has the plain name; the others are told apart by a character that no instance has.
+    let transactional = match number {
+        0 => identity.clone(),
+        n => format!("{identity}~{n}"),
+    };
+    let mut config = ClientConfig::new();
+    for (key, value) in [
+        ("linger.ms", "0"),
+        ("reconnect.backoff.max.ms", "1000"),
+        ("retry.backoff.ms", "20"),
+        ("socket.nagle.disable", "true"),
+        ("topic.metadata.refresh.interval.ms", "10000"),
+        ("partitioner", "murmur2_random"),
+    ] {
+        config.set(key, value);
+    }
+    if let Batching::UpTo(bytes) = batch {
+        config.set("batch.size", bytes.to_string());
+    }
+    let base = kafka.client_config(&identity)?;
+    for (key, value) in base.config_map() {
+        config.set(key, value);
+    }
+    config.set_log_level(base.log_level);
+    if batch == Batching::Single {
+        config.set("batch.num.messages", "1");
+    }
+    config
+        .set(
+            "message.max.bytes",
+            (super::work::LARGEST_OUTPUT + (1 << 20)).to_string(),
+        )
+        .set("transactional.id", transactional)
+        .set("enable.idempotence", "true")
+        .set(
+            "transaction.timeout.ms",
+            settings.transaction_timeout.as_millis().to_string(),
+        );
+    Ok(config)
+}

@@ -1,0 +1,336 @@
+//! The poll thread: it never stops polling, and does nothing that takes long.
+//!
+//! Each partition has a queue of its own. Where there is no room for more records the queues are left alone, so that
+//! librdkafka stops fetching by itself and what it has fetched is not thrown away, while the main queue, which brings
+//! the group's decisions, is served as ever.
+
+use super::{
+    consumer::{Decision, GroupConsumer},
+    shared::{Shared, TICK},
+    work::Work,
+};
+use crate::{Error, Headers, Record, Spec, Stage, TraceContext};
+use bytes::Bytes;
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{Consumer as _, base_consumer::PartitionQueue},
+    error::{KafkaError, RDKafkaErrorCode as Code},
+    message::{BorrowedMessage, Headers as _},
+};
+use sightline_contracts::headers;
+use std::{
+    cell::Cell,
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::{Duration, Instant},
+};
+use tokio_util::task::TaskTracker;
+
+/// Records taken in one turn, so that the main queue is served in between.
+const TURN: usize = 256;
+
+pub(crate) struct Poller<S> {
+    pub consumer: Arc<GroupConsumer>,
+    pub queues: Vec<Queue>,
+    pub shared: Arc<Shared>,
+    pub work: Arc<Work<S>>,
+    pub tasks: TaskTracker,
+    pub runtime: tokio::runtime::Handle,
+    pub spec: Spec,
+    pub instance: String,
+    /// The topic's full name.
+    pub topic: String,
+    pub subscribed: bool,
+    /// When the last complaint was logged.
+    pub complained: Cell<Option<Instant>>,
+}
+
+pub(crate) struct Queue {
+    partition: i32,
+    queue: PartitionQueue<super::consumer::Context>,
+}
+
+impl<S: Stage> Poller<S> {
+    pub fn run(mut self) -> Result<(), Error> {
+        loop {
+            self.shared.status.poll_tick();
+            if self.shared.killed() {
+                return Ok(());
+            }
+            if self.shared.finished.load(SeqCst) {
+                self.leave();
+                return Ok(());
+            }
+            if !self.turn()? {
+                self.shared.poller.wait(TICK);
+            }
+        }
+    }
+
+    /// One look at everything; true where there is more to do at once.
+    fn turn(&mut self) -> Result<bool, Error> {
+        if !self.subscribed && self.shared.joined.load(SeqCst) {
+            self.subscribed = true;
+            let topic = self.topic.as_str();
+            self.consumer
+                .subscribe(&[topic])
+                .map_err(Error::fatal(format!("subscribe to {topic}")))?;
+        }
+        self.serve_main_queue()?;
+        let mut more = false;
+        while let Some(decision) = self.consumer.context().next() {
+            self.decided(decision);
+            more = true;
+        }
+        self.give_back();
+        self.seek();
+        Ok(self.take()? || more)
+    }
+
+    fn serve_main_queue(&mut self) -> Result<(), Error> {
+        // A call handles one event at most and does not say whether it did.
+        for _ in 0..4 {
+            match self.consumer.poll(Duration::ZERO) {
+                None => {}
+                // Fetched before the partition's queue was split off.
+                Some(Ok(message)) => self.taken(&message),
+                Some(Err(error)) => self.complain(error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn decided(&mut self, decision: Decision) {
+        match decision {
+            Decision::Assigned(partitions) => {
+                self.shared.machine().assigned(&partitions);
+                self.call("assign", &partitions, |c, list| c.incremental_assign(list));
+                for &partition in &partitions {
+                    self.split(partition);
+                }
+            }
+            Decision::Revoked(partitions) => {
+                self.shared.machine().revoked(&partitions);
+                if partitions.is_empty() {
+                    self.call("unassign", &partitions, |c, list| {
+                        c.incremental_unassign(list)
+                    });
+                }
+            }
+            Decision::Lost(partitions) => {
+                self.shared.machine().lost(&partitions);
+                self.close(&partitions);
+                self.call("unassign", &partitions, |c, list| {
+                    c.incremental_unassign(list)
+                });
+            }
+        }
+    }
+
+    fn split(&mut self, partition: i32) {
+        self.close(&[partition]);
+        if let Some(mut queue) = self.consumer.split_partition_queue(&self.topic, partition) {
+            let signal = self.shared.poller.clone();
+            queue.set_nonempty_callback(move || signal.wake());
+            self.queues.push(Queue { partition, queue });
+        }
+    }
+
+    fn close(&mut self, partitions: &[i32]) {
+        self.queues.retain(|q| !partitions.contains(&q.partition));
+        for &partition in partitions {
+            self.shared.metrics.no_lag(partition);
+        }
+    }
+
+    /// Revoked partitions leave when no commit runs.
+    fn give_back(&mut self) {
+        let leaving = self.shared.machine().releasable();
+        if !leaving.is_empty() {
+            self.close(&leaving);
+            self.call("unassign", &leaving, |c, list| c.incremental_unassign(list));
+        }
+    }
+
+    fn call(
+        &self,
+        what: &str,
+        partitions: &[i32],
+        act: impl Fn(&GroupConsumer, &TopicPartitionList) -> Result<(), KafkaError>,
+    ) {
+        let mut list = TopicPartitionList::new();
+        for &partition in partitions {
+            list.add_partition(&self.topic, partition);
+        }
+        if let Err(error) = act(&self.consumer, &list) {
+            // The group moves on without us, and tells: the next decision puts it right.
+            tracing::warn!(%error, ?partitions, "could not {what} partitions");
+        }
+    }
+
+    fn seek(&mut self) {
+        let seeks = self.shared.machine().seeks();
+        for (partition, epoch, offset) in seeks {
+            let to = offset.map_or(Offset::Beginning, Offset::Offset);
+            let sought = self
+                .consumer
+                .seek(&self.topic, partition, to, Duration::from_secs(1));
+            match sought {
+                Ok(()) => {
+                    tracing::info!(partition, ?to, "going on from the committed offset");
+                    self.shared.machine().sought(partition, epoch);
+                }
+                Err(error) => tracing::debug!(%error, partition, "seek; trying again"),
+            }
+        }
+    }
+
+    /// Takes records in turn from the partitions; true where the turn ended before the queues did.
+    fn take(&mut self) -> Result<bool, Error> {
+        let queues = std::mem::take(&mut self.queues);
+        let taken = self.take_from(&queues);
+        self.queues = queues;
+        taken
+    }
+
+    fn take_from(&mut self, queues: &[Queue]) -> Result<bool, Error> {
+        let mut taken = 0;
+        loop {
+            let before = taken;
+            for Queue { partition, queue } in queues {
+                if !self.room(*partition) {
+                    continue;
+                }
+                match queue.poll(Duration::ZERO) {
+                    None => continue,
+                    Some(Ok(message)) => self.taken(&message),
+                    Some(Err(error)) => self.complain(error)?,
+                }
+                taken += 1;
+            }
+            if taken == before || taken >= TURN {
+                return Ok(taken >= TURN);
+            }
+        }
+    }
+
+    fn room(&self, partition: i32) -> bool {
+        let mut machine = self.shared.machine();
+        let admits = machine.admits(self.shared.now());
+        self.shared.full.store(!admits, SeqCst);
+        admits && machine.flows(partition)
+    }
+
+    fn taken(&self, message: &BorrowedMessage<'_>) {
+        let received = Instant::now();
+        let mut record = self.record(message);
+        let now = self.shared.now();
+        let ticket =
+            self.shared
+                .machine()
+                .taken(record.partition, record.offset, record.size(), now);
+        if let Some(ticket) = ticket {
+            record.span = tracing::info_span!(
+                "record",
+                image_id = tracing::field::Empty,
+                trace_id = %record.trace.trace_id_text(),
+                topic = record.topic,
+                partition = record.partition,
+                offset = record.offset,
+            );
+            let work = self.work.clone().run(ticket, record, received);
+            self.tasks.spawn_on(work, &self.runtime);
+        }
+    }
+
+    fn record(&self, message: &BorrowedMessage<'_>) -> Record {
+        let copied = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
+        let all: Headers = message
+            .headers()
+            .into_iter()
+            .flat_map(|headers| headers.iter())
+            .map(|header| (header.key.to_owned(), copied(header.value)))
+            .collect();
+        let trace = TraceContext::from_headers(
+            all.get(headers::TRACEPARENT).map(AsRef::as_ref),
+            all.get(headers::TRACESTATE),
+        );
+        Record {
+            topic: self.spec.input.name().to_owned(),
+            partition: message.partition(),
+            offset: message.offset(),
+            key: copied(message.key()),
+            value: copied(message.payload()),
+            headers: all,
+            timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
+            attempt: 1,
+            span: tracing::Span::none(),
+            trace,
+        }
+    }
+
+    fn complain(&self, error: KafkaError) -> Result<(), Error> {
+        let topic = || self.topic.clone();
+        match &error {
+            KafkaError::MessageConsumptionFatal(Code::FencedInstanceId) => Err(Error::Fenced {
+                service: self.spec.service.to_owned(),
+                instance: self.instance.clone(),
+            }),
+            KafkaError::MessageConsumptionFatal(_) => Err(Error::Fatal {
+                doing: format!("consume {}", self.topic),
+                source: error,
+            }),
+            KafkaError::MessageConsumption(Code::TopicAuthorizationFailed) => Err(Error::Topic {
+                topic: topic(),
+                problem: "reading it is not allowed".to_owned(),
+            }),
+            _ => {
+                self.warn(&error);
+                Ok(())
+            }
+        }
+    }
+
+    /// What passes by itself is said once in a while: librdkafka repeats it twenty times a second.
+    fn warn(&self, error: &KafkaError) {
+        const PAUSE: Duration = Duration::from_secs(10);
+        let lately = |at: Instant| at.elapsed() < PAUSE;
+        if self.complained.get().is_some_and(lately) {
+            tracing::debug!(%error, "consumer");
+            return;
+        }
+        self.complained.set(Some(Instant::now()));
+        let code = error.rdkafka_error_code();
+        if let Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) = code {
+            let topic = &self.topic;
+            tracing::warn!(topic, "the topic does not exist yet; waiting for it");
+        } else {
+            tracing::warn!(%error, "consumer");
+        }
+    }
+
+    /// Leaves the group, so that others take over at once: a static member does so only if it unsubscribes first.
+    fn leave(mut self) {
+        self.consumer.context().leave();
+        self.queues.clear();
+        while self.consumer.context().next().is_some() {}
+        let mut ours = TopicPartitionList::new();
+        for partition in self.shared.machine().releasable() {
+            ours.add_partition(&self.topic, partition);
+        }
+        if ours.count() > 0
+            && let Err(error) = self.consumer.incremental_unassign(&ours)
+        {
+            tracing::debug!(%error, "giving partitions back");
+        }
+        self.consumer.unsubscribe();
+        let deadline = Instant::now() + Duration::from_secs(3);
+        let assigned = || {
+            self.consumer
+                .assignment()
+                .is_ok_and(|list| list.count() > 0)
+        };
+        while assigned() && Instant::now() < deadline {
+            drop(self.consumer.poll(Duration::from_millis(10)));
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! A transactional producer: one transaction at a time, start to end.
+
+use super::writing::Writing;
+use crate::machine::Batch;
+use rdkafka::{
+    ClientConfig, ClientContext, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::ConsumerGroupMetadata,
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    message::{DeliveryResult, Header, OwnedHeaders},
+    producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
+    util::Timeout,
+};
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Why a transaction failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub error: KafkaError,
+    /// The record, by its place in the batch, whose output the broker refuses for its size.
+    pub too_large: Option<usize>,
+}
+
+impl From<KafkaError> for Failure {
+    fn from(error: KafkaError) -> Self {
+        Self {
+            error,
+            too_large: None,
+        }
+    }
+}
+
+impl Failure {
+    /// Another process has taken over this producer's or consumer's identity, or the broker has ended the
+    /// transaction for its age: the two give the same error.
+    pub fn fenced(&self) -> bool {
+        use RDKafkaErrorCode as Code;
+        matches!(
+            self.error.rdkafka_error_code(),
+            Some(
+                Code::Fenced
+                    | Code::ProducerFenced
+                    | Code::InvalidProducerEpoch
+                    | Code::FencedInstanceId
+            )
+        )
+    }
+}
+
+/// Delivery reports of the running transaction.
+#[derive(Debug, Default)]
+struct Deliveries {
+    open: usize,
+    failed: Option<(usize, RDKafkaErrorCode)>,
+}
+
+#[derive(Default)]
+struct Reports {
+    deliveries: Mutex<Deliveries>,
+    all_in: Condvar,
+}
+
+impl Reports {
+    fn lock(&self) -> MutexGuard<'_, Deliveries> {
+        self.deliveries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Context(Arc<Reports>);
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        super::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "producer");
+    }
+}
+
+impl ProducerContext for Context {
+    /// The record's place in the batch.
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
+        let mut deliveries = self.0.lock();
+        deliveries.open = deliveries.open.saturating_sub(1);
+        if let Err((error, _)) = result
+            && deliveries.failed.is_none()
+        {
+            let code = error
+                .rdkafka_error_code()
+                .unwrap_or(RDKafkaErrorCode::Unknown);
+            deliveries.failed = Some((place, code));
+        }
+        if deliveries.open == 0 {
+            self.0.all_in.notify_one();
+        }
+    }
+}
+
+pub(crate) struct Transactional {
+    producer: ThreadedProducer<Context>,
+    reports: Arc<Reports>,
+}
+
+impl Transactional {
+    pub fn new(config: &ClientConfig) -> KafkaResult<Self> {
+        let reports = Arc::new(Reports::default());
+        let producer = config.create_with_context(Context(reports.clone()))?;
+        Ok(Self { producer, reports })
+    }
+
+    /// Takes the transactional id over: fences whoever had it, and ends their open transaction.
+    pub fn init(&self, timeout: Duration) -> KafkaResult<()> {
+        self.producer.init_transactions(timeout)
+    }
+
+    /// Writes a batch and moves the offsets, all or nothing. `group` must have been read from the consumer before
+    /// the batch was taken.
+    pub fn commit(
+        &self,
+        batch: &Batch<super::writing::Resolved>,
+        offsets: &TopicPartitionList,
+        group: &ConsumerGroupMetadata,
+    ) -> Result<(), Failure> {
+        self.producer.begin_transaction()?;
+        *self.reports.lock() = Deliveries::default();
+        for (place, resolved) in batch.results.iter().enumerate() {
+            for writing in &resolved.writings {
+                self.send(writing, place)?;
+            }
+        }
+        self.producer
+            .send_offsets_to_transaction(offsets, group, Duration::from_secs(30))?;
+        self.delivered()?;
+        self.producer.commit_transaction(Timeout::Never)?;
+        Ok(())
+    }
+
+    /// Ends a failed transaction as far as the broker lets us.
+    pub fn abort(&self) -> KafkaResult<()> {
+        self.producer.abort_transaction(Timeout::Never)
+    }
+
+    fn send(&self, writing: &Writing, place: usize) -> Result<(), Failure> {
+        let mut headers = OwnedHeaders::new_with_capacity(writing.headers.len());
+        for (key, value) in writing.headers.iter() {
+            let value = value.map(AsRef::as_ref);
+            headers = headers.insert(Header { key, value });
+        }
+        let mut record: BaseRecord<'_, [u8], [u8], usize> =
+            BaseRecord::with_opaque_to(&writing.topic, place).headers(headers);
+        record.key = writing.key.as_deref();
+        record.payload = writing.value.as_deref();
+        self.reports.lock().open += 1;
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    record = back;
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err((error, _)) => {
+                    self.reports.lock().open -= 1;
+                    let code = error.rdkafka_error_code();
+                    let large = code == Some(RDKafkaErrorCode::MessageSizeTooLarge);
+                    return Err(Failure {
+                        error,
+                        too_large: large.then_some(place),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Waits until every record is acknowledged. The binding's own flush would sleep in steps of 100 ms; librdkafka
+    /// ends each record by its delivery or by message.timeout.ms, so this ends.
+    fn delivered(&self) -> Result<(), Failure> {
+        let deliveries = self.reports.lock();
+        let deliveries = self
+            .reports
+            .all_in
+            .wait_while(deliveries, |d| d.open > 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some((place, code)) = deliveries.failed {
+            let large = code == RDKafkaErrorCode::MessageSizeTooLarge;
+            return Err(Failure {
+                error: KafkaError::MessageProduction(code),
+                too_large: large.then_some(place),
+            });
+        }
+        drop(deliveries);
+        // The last report counts as outstanding until its event is destroyed, a moment after the callback.
+        let patience = Instant::now();
+        while self.producer.in_flight_count() > 0 && patience.elapsed() < Duration::from_millis(5) {
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! What the threads and tasks of one loop share.
+
+use super::{signal::Signal, writing::Resolved};
+use crate::{LoopSettings, Metrics, Status, machine::*};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+/// Threads look around at least this often, whatever the wake-ups say.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+pub(crate) struct Shared {
+    start: Instant,
+    machine: Mutex<Machine<Resolved>>,
+    /// Goes with the machine's mutex: something may be due for the committer.
+    due: Condvar,
+    pub poller: Arc<Signal>,
+    pub metrics: Metrics,
+    pub status: Status,
+    /// Records whose outputs the broker refuses for their size: they become dead letters when read again.
+    condemned: Mutex<HashMap<(i32, i64), String>>,
+    /// The committer has a producer: the consumer may join the group.
+    pub joined: AtomicBool,
+    /// The poller stopped taking for want of room.
+    pub full: AtomicBool,
+    /// The committer is through: the consumer may leave the group.
+    pub finished: AtomicBool,
+    killed: AtomicBool,
+}
+
+impl Shared {
+    pub fn new(settings: &LoopSettings, metrics: Metrics, status: Status) -> Self {
+        let machine = Machine::new(
+            Limits {
+                bytes: settings.max_in_flight_bytes,
+                records: settings.max_in_flight_records,
+            },
+            Pacing {
+                interval: settings.commit_interval,
+                max_records: settings.commit_max_records,
+                max_bytes: settings.commit_max_bytes,
+            },
+            Retry {
+                budget: settings.retry_budget,
+                base: settings.retry_base,
+                max: settings.retry_max,
+            },
+            Breaker::new(settings.breaker_min_records, settings.breaker_pause),
+        );
+        Self {
+            start: Instant::now(),
+            machine: Mutex::new(machine),
+            due: Condvar::new(),
+            poller: Arc::new(Signal::default()),
+            metrics,
+            status,
+            condemned: Mutex::default(),
+            joined: AtomicBool::new(false),
+            full: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
+        }
+    }
+
+    /// The machine's time.
+    pub fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    pub fn machine(&self) -> MutexGuard<'_, Machine<Resolved>> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives up the machine until the committer is woken or `longest` is over.
+    pub fn wait_due<'a>(
+        &self,
+        machine: MutexGuard<'a, Machine<Resolved>>,
+        longest: Duration,
+    ) -> MutexGuard<'a, Machine<Resolved>> {
+        let waited = self.due.wait_timeout(machine, longest);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    pub fn wake_committer(&self) {
+        self.due.notify_one();
+    }
+
+    /// Wakes the poller if the machine has work for it, or room where there was none.
+    pub fn wake_poller_if_wanted(&self, wanted: bool) {
+        if wanted || self.full.load(SeqCst) {
+            self.poller.wake();
+        }
+    }
+
+    /// After a change: gauges, and the circuit's state.
+    pub fn publish(&self, in_flight: InFlight, circuit_open: bool) {
+        self.metrics.in_flight_bytes.set(in_flight.bytes as i64);
+        self.metrics.in_flight_records.set(in_flight.records as i64);
+        self.metrics.circuit_open(circuit_open);
+        self.status.circuit_open(circuit_open);
+    }
+
+    pub fn condemn(&self, record: (i32, i64), error: String) {
+        self.condemned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(record, error);
+    }
+
+    pub fn condemned(&self, record: (i32, i64)) -> Option<String> {
+        self.condemned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&record)
+            .cloned()
+    }
+
+    pub fn absolve(&self, record: (i32, i64)) {
+        self.condemned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&record);
+    }
+
+    /// Everybody stops where they are, as if the process died.
+    pub fn kill(&self) {
+        self.killed.store(true, SeqCst);
+        self.poller.wake();
+        self.wake_committer();
+    }
+
+    pub fn killed(&self) -> bool {
+        self.killed.load(SeqCst)
+    }
+}

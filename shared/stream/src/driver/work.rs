@@ -1,0 +1,225 @@
+//! One record's way through the stage, with its retries.
+
+use super::{
+    shared::Shared,
+    writing::{Resolved, Writer},
+};
+use crate::{
+    Outcome, Record, Rejection, Stage,
+    machine::{Failed, Sign, Ticket},
+    metrics::Kind,
+};
+use futures::FutureExt;
+use sightline_contracts::Reason;
+use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+/// The largest output that is tried; brokers' and topics' limits are usually lower and are respected, too.
+pub(crate) const LARGEST_OUTPUT: usize = 64 << 20;
+
+pub(crate) struct Work<S> {
+    pub stage: Arc<S>,
+    pub shared: Arc<Shared>,
+    pub writer: Writer,
+    pub permits: Semaphore,
+    pub attempt_timeout: Duration,
+    /// Cancelled when the loop ends: what still runs is dropped.
+    pub abandon: CancellationToken,
+}
+
+/// Gives the ticket back if the task ends before the record is resolved.
+struct Held<'a> {
+    shared: &'a Shared,
+    ticket: Option<Ticket>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.shared.machine().forgotten(ticket);
+        }
+    }
+}
+
+impl<S: Stage> Work<S> {
+    /// Works on a record until it is resolved or no longer ours.
+    pub async fn run(self: Arc<Self>, ticket: Ticket, record: Record, received: Instant) {
+        let mut held = Held {
+            shared: &self.shared,
+            ticket: Some(ticket),
+        };
+        let work = self.until_resolved(&mut held, ticket, record, received);
+        tokio::select! {
+            // Biased: once the loop has ended, nothing that finishes at the same moment may be recorded.
+            biased;
+            () = self.abandon.cancelled() => {}
+            () = work => {}
+        }
+    }
+
+    async fn until_resolved(
+        &self,
+        held: &mut Held<'_>,
+        ticket: Ticket,
+        mut record: Record,
+        received: Instant,
+    ) {
+        loop {
+            let outcome = match self.shared.condemned((record.partition, record.offset)) {
+                Some(error) => Outcome::reject(Reason::TooLarge, error),
+                None => self.attempt(&record).await,
+            };
+            let (resolved, sign) = match outcome {
+                Outcome::Done(outputs) => self.done(&record, outputs, received),
+                Outcome::Reject(why) => self.rejected(&record, &why, received),
+                Outcome::Retry { after, error } => {
+                    match self.failed(ticket, &record, after, &error) {
+                        Failed::Again { after, counts } => {
+                            tokio::time::sleep(after).await;
+                            record.attempt += u32::from(counts);
+                            continue;
+                        }
+                        Failed::Stale => {
+                            held.ticket = None;
+                            self.shared.metrics.record(Kind::Dropped, 1);
+                            self.shared.wake_poller_if_wanted(false);
+                            return;
+                        }
+                        Failed::Exhausted => {
+                            let error = format!(
+                                "gave up after {} attempts; the last: {error}",
+                                record.attempt
+                            );
+                            let reason = Reason::Exhausted;
+                            self.rejected(&record, &Rejection { reason, error }, received)
+                        }
+                    }
+                }
+            };
+            held.ticket = None;
+            self.resolve(ticket, resolved, sign);
+            return;
+        }
+    }
+
+    /// One attempt, bounded in time and number, panics caught.
+    async fn attempt(&self, record: &Record) -> Outcome {
+        let Ok(_permit) = self.permits.acquire().await else {
+            return Outcome::retry("the loop is closing");
+        };
+        let started = Instant::now();
+        let attempt = async { self.stage.process(record.clone()).await };
+        let caught = AssertUnwindSafe(attempt).catch_unwind();
+        let ended =
+            tokio::time::timeout(self.attempt_timeout, caught.instrument(record.span.clone()))
+                .await;
+        self.shared.metrics.attempt(started.elapsed());
+        match ended {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(panic)) => Outcome::reject(
+                Reason::Internal,
+                format!("the stage panicked: {}", panic_text(&*panic)),
+            ),
+            Err(_) => Outcome::reject(
+                Reason::Internal,
+                format!("the stage did not finish within {:?}", self.attempt_timeout),
+            ),
+        }
+    }
+
+    fn done(
+        &self,
+        record: &Record,
+        outputs: Vec<crate::Output>,
+        received: Instant,
+    ) -> (Resolved, Sign) {
+        match outputs.iter().find(|o| o.size() > LARGEST_OUTPUT) {
+            None => (self.writer.done(record, outputs, received), Sign::Good),
+            Some(output) => {
+                let error = format!(
+                    "the output for {} has {} bytes, more than any broker takes",
+                    output.topic,
+                    output.size()
+                );
+                let reason = Reason::TooLarge;
+                self.rejected(record, &Rejection { reason, error }, received)
+            }
+        }
+    }
+
+    fn rejected(&self, record: &Record, why: &Rejection, received: Instant) -> (Resolved, Sign) {
+        let _entered = record.span.enter();
+        tracing::warn!(reason = %why.reason, error = %why.error, attempts = record.attempt, "dead letter");
+        // These point at the world around; the others at the record.
+        let sign = match why.reason {
+            Reason::Internal | Reason::AccessDenied => Sign::Bad,
+            _ => Sign::Neutral,
+        };
+        (self.writer.dead_letter(record, why, received), sign)
+    }
+
+    fn failed(
+        &self,
+        ticket: Ticket,
+        record: &Record,
+        after: Option<Duration>,
+        error: &str,
+    ) -> Failed {
+        let now = self.shared.now();
+        let (failed, in_flight, open) = {
+            let mut machine = self.shared.machine();
+            let was_open = machine.circuit_open();
+            let failed = machine.failed(ticket, record.attempt, after, now, rand::random());
+            let open = machine.circuit_open();
+            if open && !was_open {
+                tracing::error!(
+                    "circuit opened: more than half of the last minute's records failed"
+                );
+            }
+            (failed, machine.in_flight(), open)
+        };
+        self.shared.publish(in_flight, open);
+        if let Failed::Again { after, .. } = failed {
+            self.shared.metrics.record(Kind::Retried, 1);
+            let _entered = record.span.enter();
+            tracing::debug!(error, attempt = record.attempt, pause = ?after, "trying again");
+        }
+        failed
+    }
+
+    fn resolve(&self, ticket: Ticket, resolved: Resolved, sign: Sign) {
+        let now = self.shared.now();
+        let bytes = resolved.size();
+        let (kept, in_flight, open) = {
+            let mut machine = self.shared.machine();
+            let was_open = machine.circuit_open();
+            let kept = machine.resolved(ticket, resolved, bytes, sign, now);
+            if was_open && !machine.circuit_open() {
+                tracing::info!("circuit closed");
+            }
+            (kept, machine.in_flight(), machine.circuit_open())
+        };
+        self.shared.publish(in_flight, open);
+        if kept {
+            self.shared.wake_committer();
+        } else {
+            self.shared.metrics.record(Kind::Dropped, 1);
+            self.shared.wake_poller_if_wanted(false);
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

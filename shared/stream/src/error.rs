@@ -1,0 +1,50 @@
+//! What can go wrong, by what the caller can do about it.
+
+use rdkafka::error::KafkaError;
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The settings can't work: mend them and start again.
+    #[error("{0}")]
+    Settings(String),
+    /// Another live process runs under the same service and instance name and took over: stop, and give this one a
+    /// name of its own.
+    #[error(
+        "another process runs as instance {instance:?} of {service} and has taken over its partitions; \
+         give each instance a name of its own (--instance or SIGHTLINE_INSTANCE)"
+    )]
+    Fenced { service: String, instance: String },
+    /// The input topic is not there, or may not be read: create it (`sightline topics create`) or grant access.
+    #[error("topic {topic}: {problem}")]
+    Topic { topic: String, problem: String },
+    /// Kafka did not answer in time, or not now: try again.
+    #[error("kafka, while trying to {doing}")]
+    Transient {
+        doing: String,
+        #[source]
+        source: KafkaError,
+    },
+    /// Kafka refuses for good, or the client library gave up: stop.
+    #[error("kafka, while trying to {doing}")]
+    Fatal {
+        doing: String,
+        #[source]
+        source: KafkaError,
+    },
+    /// A thread of the loop ended in a way it should not have.
+    #[error("the {0} thread ended unexpectedly")]
+    Thread(&'static str),
+}
+
+impl Error {
+    pub(crate) fn transient(doing: impl Into<String>) -> impl FnOnce(KafkaError) -> Self {
+        let doing = doing.into();
+        move |source| Self::Transient { doing, source }
+    }
+
+    pub(crate) fn fatal(doing: impl Into<String>) -> impl FnOnce(KafkaError) -> Self {
+        let doing = doing.into();
+        move |source| Self::Fatal { doing, source }
+    }
+}

@@ -1,0 +1,294 @@
+//! What the loop itself costs: stages that only pass on, one after the other, and a clock from end to end.
+
+use crate::{
+    CancellationToken, Error, KafkaSettings, LoopSettings, Message, Metrics, Outcome, Output,
+    Publisher, Reader, Record, Spec, Stage, Start, Status,
+    admin::{self, TopicSpec},
+};
+use bytes::Bytes;
+use clap::Args;
+use sightline_contracts::Topic;
+use std::{
+    fmt,
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+use tokio::task::JoinSet;
+
+/// One service name for each hop: each has a group, an instance and producers of its own.
+const SERVICES: [&str; 6] = ["hop-1", "hop-2", "hop-3", "hop-4", "hop-5", "hop-6"];
+const PARTITIONS: i32 = 3;
+/// Records of a flat-out run.
+const FLAT_OUT: usize = 4000;
+
+/// What to measure.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// Records a second; 0 is flat out, 4000 records
+    #[arg(long, default_value_t = 20.0)]
+    pub rate: f64,
+    /// Time to publish for, unless flat out
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub seconds: u64,
+    /// Bytes of each record
+    #[arg(long, default_value_t = 150_000)]
+    pub size: usize,
+    /// Stages in a row
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=6))]
+    pub hops: u8,
+}
+
+/// What was measured. Latencies are from publishing to being visible to a reader of committed records; of a paced run
+/// the first quarter is left out.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Report {
+    pub hops: u8,
+    pub rate: f64,
+    pub size: usize,
+    /// Records that came out, warm-up included.
+    pub records: usize,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+    pub max_ms: f64,
+    pub per_s: f64,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            records,
+            hops,
+            size,
+            ..
+        } = self;
+        write!(
+            f,
+            "{records} records of {size} bytes over {hops} hops: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms, {:.1} a second",
+            self.p50_ms, self.p99_ms, self.max_ms, self.per_s
+        )
+    }
+}
+
+struct PassThrough(Topic);
+
+impl Stage for PassThrough {
+    async fn process(&self, record: Record) -> Outcome {
+        let value = record.value.unwrap_or_default();
+        Outcome::Done(vec![Output::new(self.0, record.key, value)])
+    }
+}
+
+/// Runs the measurement on topics of its own, which are deleted in the end.
+pub async fn run(
+    kafka: &KafkaSettings,
+    looping: &LoopSettings,
+    settings: &Settings,
+) -> Result<Report, Error> {
+    let prefix = format!(
+        "{}hops-{:08x}-",
+        looping.topic_prefix,
+        rand::random::<u32>()
+    );
+    let topics = &Topic::ALL[..=usize::from(settings.hops)];
+    let specs: Vec<TopicSpec> = topics.iter().map(|topic| spec(*topic, &prefix)).collect();
+    admin::create_topics(kafka, &specs).await?;
+    let looping = LoopSettings {
+        topic_prefix: prefix,
+        ..looping.clone()
+    };
+    let report = measure(kafka, &looping, settings, topics).await;
+    let names: Vec<String> = specs.into_iter().map(|spec| spec.name).collect();
+    admin::delete_topics(kafka, &names).await?;
+    report
+}
+
+fn spec(topic: Topic, prefix: &str) -> TopicSpec {
+    TopicSpec {
+        name: format!("{prefix}{}", topic.name()),
+        partitions: PARTITIONS,
+        replication: 1,
+        config: vec![("max.message.bytes".to_owned(), (8 << 20).to_string())],
+    }
+}
+
+async fn measure(
+    kafka: &KafkaSettings,
+    looping: &LoopSettings,
+    settings: &Settings,
+    topics: &[Topic],
+) -> Result<Report, Error> {
+    let shutdown = CancellationToken::new();
+    let mut stages = JoinSet::new();
+    let statuses = start_stages(kafka, looping, topics, &shutdown, &mut stages);
+    let first = looping.prefixed(topics[0].name());
+    let last = looping.prefixed(topics[topics.len() - 1].name());
+    let expected = match settings.rate {
+        rate if rate > 0.0 => (rate * settings.seconds as f64) as usize,
+        _ => FLAT_OUT,
+    };
+    let reader = Reader::open(kafka, &last, Start::Beginning)?;
+    wait_until_joined(kafka, looping, &statuses, topics).await?;
+    let longest = Duration::from_secs(settings.seconds + 60);
+    let (go, started) = mpsc::sync_channel(1);
+    let mut publishing = JoinSet::new();
+    publishing.spawn(publish(
+        kafka.clone(),
+        first,
+        settings.clone(),
+        expected,
+        go,
+    ));
+    let seen = admin::blocking(move || observe(reader, expected, longest, &started)).await;
+    publishing.shutdown().await;
+    shutdown.cancel();
+    while let Some(ended) = stages.join_next().await {
+        ended.map_err(|_| Error::Thread("stage"))??;
+    }
+    let (latencies, elapsed) = seen?;
+    Ok(report(settings, latencies, elapsed))
+}
+
+fn start_stages(
+    kafka: &KafkaSettings,
+    looping: &LoopSettings,
+    topics: &[Topic],
+    shutdown: &CancellationToken,
+    stages: &mut JoinSet<Result<(), Error>>,
+) -> Vec<Status> {
+    let hops = topics.windows(2).zip(SERVICES);
+    hops.map(|(hop, service)| {
+        let status = Status::new();
+        stages.spawn(crate::run(
+            kafka.clone(),
+            looping.clone(),
+            Spec {
+                service,
+                input: hop[0],
+            },
+            Arc::new(PassThrough(hop[1])),
+            Metrics::unregistered(),
+            status.clone(),
+            shutdown.clone(),
+        ));
+        status
+    })
+    .collect()
+}
+
+/// Sends one record through the whole chain: when it has come out, all groups stand.
+async fn wait_until_joined(
+    kafka: &KafkaSettings,
+    looping: &LoopSettings,
+    statuses: &[Status],
+    topics: &[Topic],
+) -> Result<(), Error> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !statuses.iter().all(Status::ready) && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let last = looping.prefixed(topics[topics.len() - 1].name());
+    let mut reader = Reader::open(kafka, &last, Start::Beginning)?;
+    let publisher = Publisher::new(kafka)?;
+    let first = looping.prefixed(topics[0].name());
+    for partition in 0..PARTITIONS {
+        let mut message = Message::new(first.clone(), "warm-up", "");
+        message.partition = Some(partition);
+        publisher.send(&message).await?;
+    }
+    admin::blocking(move || {
+        for _ in 0..PARTITIONS {
+            if reader.next(Duration::from_secs(60))?.is_none() {
+                return Err(Error::Thread("stage"));
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn publish(
+    kafka: KafkaSettings,
+    topic: String,
+    settings: Settings,
+    count: usize,
+    go: mpsc::SyncSender<Instant>,
+) -> Result<(), Error> {
+    let publisher = Arc::new(Publisher::new(&kafka)?);
+    let body = Bytes::from_iter((0..settings.size).map(|_| rand::random::<u8>()));
+    let start = tokio::time::Instant::now();
+    // The observer is gone only when it has given up.
+    go.send(start.into_std()).ok();
+    // Enough under way to keep the brokers busy, too little to make librdkafka spin over a queue it may not send yet.
+    let window = (2_000_000 / settings.size.max(1)).clamp(12, 2000);
+    let mut sends = JoinSet::new();
+    for number in 0..count {
+        if settings.rate > 0.0 {
+            let at = Duration::from_secs_f64(number as f64 / settings.rate);
+            tokio::time::sleep_until(start + at).await;
+        } else if sends.len() >= window {
+            sends.join_next().await;
+        }
+        let key = format!("{number}|{}", start.elapsed().as_micros());
+        let message = Message::new(topic.clone(), key, body.clone());
+        let publisher = publisher.clone();
+        sends.spawn(async move { publisher.send(&message).await });
+    }
+    while let Some(sent) = sends.join_next().await {
+        sent.map_err(|_| Error::Thread("publisher"))??;
+    }
+    Ok(())
+}
+
+/// Reads until all have come; the latency of each, in the order they came, and the time the whole took.
+fn observe(
+    mut reader: Reader,
+    expected: usize,
+    longest: Duration,
+    started: &mpsc::Receiver<Instant>,
+) -> Result<(Vec<Duration>, Duration), Error> {
+    let start = started
+        .recv_timeout(Duration::from_secs(30))
+        .map_err(|_| Error::Thread("publisher"))?;
+    let mut latencies = Vec::with_capacity(expected);
+    let mut elapsed = Duration::ZERO;
+    while latencies.len() < expected && start.elapsed() < longest {
+        let Some(record) = reader.next(Duration::from_millis(100))? else {
+            continue;
+        };
+        let key = record.key.unwrap_or_default();
+        let sent = std::str::from_utf8(&key)
+            .ok()
+            .and_then(|key| key.split_once('|')?.1.parse().ok())
+            .map(Duration::from_micros);
+        if let Some(sent) = sent {
+            elapsed = start.elapsed();
+            latencies.push(elapsed.saturating_sub(sent));
+        }
+    }
+    Ok((latencies, elapsed))
+}
+
+fn report(settings: &Settings, mut latencies: Vec<Duration>, elapsed: Duration) -> Report {
+    let records = latencies.len();
+    if settings.rate > 0.0 {
+        latencies.drain(..records / 4);
+    }
+    latencies.sort_unstable();
+    let ms = |share: f64| {
+        let place = (latencies.len() as f64 * share) as usize;
+        let at = latencies.get(place.min(latencies.len().saturating_sub(1)));
+        at.map_or(f64::NAN, |latency| {
+            (latency.as_secs_f64() * 1e4).round() / 10.0
+        })
+    };
+    Report {
+        hops: settings.hops,
+        rate: settings.rate,
+        size: settings.size,
+        records,
+        p50_ms: ms(0.5),
+        p99_ms: ms(0.99),
+        max_ms: ms(1.0),
+        per_s: (records as f64 / elapsed.as_secs_f64().max(1e-9) * 10.0).round() / 10.0,
+    }
+}

@@ -1,0 +1,32 @@
+//! The exactly-once consume-transform-produce loop, and the other things one does with Kafka.
+//!
+//! A service implements [`Stage`] and hands it to [`run`]; everything else happens here: which partitions are ours,
+//! what is in flight, when to commit, what to do about failures, crashes, rebalances and ghosts.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod admin;
+mod client;
+mod driver;
+mod error;
+pub mod hops;
+mod machine;
+mod metrics;
+mod publisher;
+mod reader;
+mod record;
+mod settings;
+mod status;
+mod trace;
+
+pub use driver::{Spec, run};
+pub use error::Error;
+pub use metrics::Metrics;
+pub use publisher::{Message, Place, Publisher};
+pub use reader::{Reader, Start};
+pub use record::{Headers, Outcome, Output, Record, Rejection, Stage};
+pub use settings::{
+    KafkaSettings, LoopSettings, Property, SaslMechanism, Secret, SecurityProtocol, duration,
+};
+pub use status::Status;
+pub use tokio_util::sync::CancellationToken;
+pub use trace::TraceContext;

@@ -1,0 +1,169 @@
+//! A plain producer, for intake, tools and tests.
+
+use crate::{Error, Headers, KafkaSettings, client::Quiet, driver::dispose};
+use bytes::Bytes;
+use futures::future::try_join_all;
+use rdkafka::{
+    config::FromClientConfigAndContext as _,
+    message::{Header, OwnedHeaders},
+    producer::{FutureProducer, FutureRecord, Producer as _},
+    util::Timeout,
+};
+use std::time::Duration;
+
+/// A record to publish; the topic is a full name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Message {
+    pub topic: String,
+    /// By the key's hash where not given.
+    pub partition: Option<i32>,
+    pub key: Option<Bytes>,
+    pub value: Option<Bytes>,
+    pub headers: Headers,
+    /// Milliseconds since the Unix epoch; now where not given.
+    pub timestamp_ms: Option<i64>,
+}
+
+impl Message {
+    pub fn new(topic: impl Into<String>, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
+        Self {
+            topic: topic.into(),
+            key: Some(key.into()),
+            value: Some(value.into()),
+            ..Self::default()
+        }
+    }
+}
+
+/// Where a published record stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub partition: i32,
+    pub offset: i64,
+}
+
+/// Publishes records, idempotently: none is lost or doubled by the client's own retries.
+pub struct Publisher {
+    producer: Option<FutureProducer<Quiet>>,
+    transactional: bool,
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        if let Some(producer) = self.producer.take() {
+            dispose("publisher", producer);
+        }
+    }
+}
+
+impl Publisher {
+    pub fn new(kafka: &KafkaSettings) -> Result<Self, Error> {
+        Self::create(kafka, None)
+    }
+
+    /// One whose [`send_all`](Self::send_all) writes all or nothing. Waits for the brokers; fences whoever used the
+    /// id before.
+    pub async fn transactional(kafka: &KafkaSettings, id: &str) -> Result<Self, Error> {
+        let publisher = Self::create(kafka, Some(id))?;
+        let producer = publisher.producer().clone();
+        crate::admin::blocking(move || {
+            producer
+                .init_transactions(Duration::from_secs(30))
+                .map_err(Error::transient("initialise transactions"))
+        })
+        .await?;
+        Ok(publisher)
+    }
+
+    fn create(kafka: &KafkaSettings, transactional: Option<&str>) -> Result<Self, Error> {
+        let mut config = kafka.client_config("sightline-publisher")?;
+        config
+            .set("linger.ms", "0")
+            .set("enable.idempotence", "true")
+            .set("message.max.bytes", (64 << 20).to_string())
+            .set("partitioner", "murmur2_random")
+            .set("socket.nagle.disable", "true")
+            .set("allow.auto.create.topics", "false");
+        if let Some(id) = transactional {
+            config.set("transactional.id", id);
+        }
+        let producer = FutureProducer::from_config_and_context(&config, Quiet)
+            .map_err(Error::fatal("create a producer"))?;
+        Ok(Self {
+            producer: Some(producer),
+            transactional: transactional.is_some(),
+        })
+    }
+
+    fn producer(&self) -> &FutureProducer<Quiet> {
+        match &self.producer {
+            Some(producer) => producer,
+            None => unreachable!("taken on drop only"),
+        }
+    }
+
+    /// Publishes one record and waits until the brokers have it.
+    ///
+    /// # Errors
+    /// [`Error::Topic`] where the topic is not there or refuses the record, [`Error::Transient`] otherwise.
+    pub async fn send(&self, message: &Message) -> Result<Place, Error> {
+        let mut headers = OwnedHeaders::new_with_capacity(message.headers.len());
+        for (key, value) in message.headers.iter() {
+            let value = value.map(AsRef::as_ref);
+            headers = headers.insert(Header { key, value });
+        }
+        let record: FutureRecord<'_, [u8], [u8]> = FutureRecord {
+            topic: &message.topic,
+            partition: message.partition,
+            payload: message.value.as_deref(),
+            key: message.key.as_deref(),
+            timestamp: message.timestamp_ms,
+            headers: Some(headers),
+        };
+        let sent = self.producer().send(record, Timeout::Never).await;
+        sent.map(|delivery| Place {
+            partition: delivery.partition,
+            offset: delivery.offset,
+        })
+        .map_err(|(error, _)| publishing(&message.topic, error))
+    }
+
+    /// Publishes records in this order for each partition; all or nothing where the publisher is transactional.
+    pub async fn send_all(&self, messages: &[Message]) -> Result<Vec<Place>, Error> {
+        if !self.transactional {
+            return try_join_all(messages.iter().map(|m| self.send(m))).await;
+        }
+        self.producer()
+            .begin_transaction()
+            .map_err(Error::transient("begin a transaction"))?;
+        let sent = try_join_all(messages.iter().map(|m| self.send(m))).await;
+        let producer = self.producer().clone();
+        let committed = sent.is_ok();
+        crate::admin::blocking(move || {
+            match committed {
+                true => producer.commit_transaction(Timeout::Never),
+                false => producer.abort_transaction(Timeout::Never),
+            }
+            .map_err(Error::transient("end a transaction"))
+        })
+        .await?;
+        sent
+    }
+}
+
+fn publishing(topic: &str, error: rdkafka::error::KafkaError) -> Error {
+    use rdkafka::error::RDKafkaErrorCode as Code;
+    match error.rdkafka_error_code() {
+        Some(
+            code @ (Code::UnknownTopicOrPartition
+            | Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::MessageSizeTooLarge
+            | Code::TopicAuthorizationFailed),
+        ) => Error::Topic {
+            topic: topic.to_owned(),
+            problem: code.to_string(),
+        },
+        _ => Error::transient(format!("publish to {topic}"))(error),
+    }
+}

@@ -1,0 +1,177 @@
+//! What a stage gets and what it gives back.
+
+use crate::trace::TraceContext;
+use bytes::Bytes;
+use sightline_contracts::{Reason, Topic};
+use std::{future::Future, time::Duration};
+use tracing::Span;
+
+/// One step of the pipeline, from a record to an [`Outcome`].
+pub trait Stage: Send + Sync + 'static {
+    /// Called concurrently for many records, and again for the same one after a crash, a rebalance or a retry: effects
+    /// outside Kafka must be idempotent. Runs outside any transaction. A panic or a future that never ends within
+    /// `--attempt-timeout` makes the record a dead letter with the reason [`Reason::Internal`].
+    fn process(&self, record: Record) -> impl Future<Output = Outcome> + Send;
+}
+
+/// Record headers in the order they came; a name may occur more than once, a value may be null.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(String, Option<Bytes>)>);
+
+impl Headers {
+    /// The last value under this name, as Kafka's own clients read it.
+    pub fn get(&self, name: &str) -> Option<&Bytes> {
+        self.iter()
+            .filter(|(n, _)| *n == name)
+            .last()
+            .and_then(|(_, value)| value)
+    }
+
+    /// The last value under this name, where it is UTF-8.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(self.get(name)?).ok()
+    }
+
+    pub fn push(&mut self, name: impl Into<String>, value: Option<Bytes>) {
+        self.0.push((name.into(), value));
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&Bytes>)> {
+        self.0.iter().map(|(n, v)| (n.as_str(), v.as_ref()))
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<(String, Option<Bytes>)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (String, Option<Bytes>)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
+
+/// A record as read from the input topic.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// The topic's name without the prefix of the settings.
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+    pub key: Option<Bytes>,
+    pub value: Option<Bytes>,
+    pub headers: Headers,
+    /// Milliseconds since the Unix epoch, as the record says.
+    pub timestamp_ms: i64,
+    /// How often it was tried, this time included.
+    pub attempt: u32,
+    /// The span that `process` runs in. It has an empty field `image_id`: fill it as soon as the id is known, by
+    /// `record.span.record("image_id", tracing::field::display(id))`.
+    pub span: Span,
+    /// The W3C trace context of this hop: outputs carry its children.
+    pub trace: TraceContext,
+}
+
+impl Record {
+    /// A record that was not read from Kafka, for tests of a stage.
+    pub fn new(topic: Topic, key: Option<Bytes>, value: Option<Bytes>) -> Self {
+        Self {
+            topic: topic.name().to_owned(),
+            partition: 0,
+            offset: 0,
+            key,
+            value,
+            headers: Headers::default(),
+            timestamp_ms: 0,
+            attempt: 1,
+            span: Span::none(),
+            trace: TraceContext::root(),
+        }
+    }
+
+    /// Bytes the record occupies while it is in flight: key, value and headers.
+    pub fn size(&self) -> usize {
+        let part = |bytes: Option<&Bytes>| bytes.map_or(0, Bytes::len);
+        let headers: usize = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + part(value))
+            .sum();
+        part(self.key.as_ref()) + part(self.value.as_ref()) + headers
+    }
+}
+
+/// How a record ended. There is no fourth way: one that is dropped unresolved is a failure.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// Written, all or none, in the transaction that moves the offset over the record. May be empty.
+    Done(Vec<Output>),
+    /// It never can be processed: a dead letter, in the same transaction.
+    Reject(Rejection),
+    /// It could not be processed now. Tried again after a jittered backoff, or `after` where that is longer; once the
+    /// budget is spent it becomes a dead letter with the reason [`Reason::Exhausted`].
+    Retry {
+        after: Option<Duration>,
+        error: String,
+    },
+}
+
+impl Outcome {
+    pub fn reject(reason: Reason, error: impl Into<String>) -> Self {
+        let error = error.into();
+        Self::Reject(Rejection { reason, error })
+    }
+
+    pub fn retry(error: impl Into<String>) -> Self {
+        let error = error.into();
+        Self::Retry { after: None, error }
+    }
+}
+
+/// Why a record is a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    pub reason: Reason,
+    /// In words, for an operator.
+    pub error: String,
+}
+
+/// A record to write. `traceparent` and `tracestate` are added by the loop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// The topic's name without the prefix of the settings.
+    pub topic: String,
+    pub key: Option<Bytes>,
+    pub value: Option<Bytes>,
+    pub headers: Vec<(String, Bytes)>,
+    /// When the image entered the pipeline, in milliseconds since the Unix epoch: the last stage says so
+    /// (`Times::notified_ms`), and the end-to-end latency is measured from it when the output is committed.
+    pub notified_ms: Option<i64>,
+}
+
+impl Output {
+    pub fn new(topic: Topic, key: Option<Bytes>, value: impl Into<Bytes>) -> Self {
+        Self {
+            topic: topic.name().to_owned(),
+            key,
+            value: Some(value.into()),
+            headers: Vec::new(),
+            notified_ms: None,
+        }
+    }
+
+    /// Has the end-to-end latency measured from this time on.
+    pub fn notified_at(mut self, ms: i64) -> Self {
+        self.notified_ms = Some(ms);
+        self
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        let part = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        part(&self.key) + part(&self.value)
+    }
+}

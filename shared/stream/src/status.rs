@@ -1,0 +1,122 @@
+//! Whether the loop is alive and ready, for a service's health endpoints.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+/// The poll loop ticks ten times a second; a minute of silence means it hangs.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Shared by the loop, which sets it, and the health endpoints, which ask it.
+#[derive(Debug, Clone)]
+pub struct Status(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    start: Instant,
+    running: AtomicBool,
+    poll_tick_ms: AtomicU64,
+    commit_tick_ms: AtomicU64,
+    calling: AtomicBool,
+    producer_ready: AtomicBool,
+    circuit_open: AtomicBool,
+    draining: AtomicBool,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Status {
+    pub fn new() -> Self {
+        Self(Arc::new(Inner {
+            start: Instant::now(),
+            running: AtomicBool::new(false),
+            poll_tick_ms: AtomicU64::new(0),
+            commit_tick_ms: AtomicU64::new(0),
+            calling: AtomicBool::new(false),
+            producer_ready: AtomicBool::new(false),
+            circuit_open: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+        }))
+    }
+
+    /// The poll loop and the committer ticked lately, or the loop has not started yet. Does not depend on the brokers.
+    pub fn alive(&self) -> bool {
+        let silent = |tick: &AtomicU64| {
+            let last = Duration::from_millis(tick.load(Relaxed));
+            self.0.start.elapsed().saturating_sub(last) > SILENCE
+        };
+        let calling = self.0.calling.load(Relaxed);
+        !self.0.running.load(Relaxed)
+            || !(silent(&self.0.poll_tick_ms) || (silent(&self.0.commit_tick_ms) && !calling))
+    }
+
+    /// The producer is initialised, the circuit closed, and nobody asked to stop.
+    pub fn ready(&self) -> bool {
+        self.unready_because().is_empty()
+    }
+
+    /// What keeps the loop from being ready, in words.
+    pub fn unready_because(&self) -> Vec<&'static str> {
+        let checks = [
+            (
+                !self.0.producer_ready.load(Relaxed),
+                "transactional producer not initialised",
+            ),
+            (
+                self.0.circuit_open.load(Relaxed),
+                "circuit open: more than half of the last minute's records failed",
+            ),
+            (self.0.draining.load(Relaxed), "stopping"),
+        ];
+        let bad = checks.into_iter().filter(|(bad, _)| *bad);
+        bad.map(|(_, why)| why).collect()
+    }
+
+    pub(crate) fn start(&self) {
+        self.poll_tick();
+        self.commit_tick();
+        self.0.running.store(true, Relaxed);
+    }
+
+    pub(crate) fn stop(&self) {
+        self.0.running.store(false, Relaxed);
+        self.0.producer_ready.store(false, Relaxed);
+    }
+
+    pub(crate) fn poll_tick(&self) {
+        self.0.poll_tick_ms.store(self.now_ms(), Relaxed);
+    }
+
+    pub(crate) fn commit_tick(&self) {
+        self.0.commit_tick_ms.store(self.now_ms(), Relaxed);
+    }
+
+    /// The committer is in a call that lasts as long as the brokers are away.
+    pub(crate) fn calling(&self, calling: bool) {
+        self.0.calling.store(calling, Relaxed);
+    }
+
+    pub(crate) fn producer_ready(&self, ready: bool) {
+        self.0.producer_ready.store(ready, Relaxed);
+    }
+
+    pub(crate) fn circuit_open(&self, open: bool) {
+        self.0.circuit_open.store(open, Relaxed);
+    }
+
+    pub(crate) fn draining(&self) {
+        self.0.draining.store(true, Relaxed);
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.0.start.elapsed().as_millis() as u64
+    }
+}

@@ -1,0 +1,142 @@
+//! W3C Trace Context in record headers, [level 1](https://www.w3.org/TR/trace-context/): read strictly, written always.
+
+use bytes::Bytes;
+use std::fmt;
+
+/// Which trace a record belongs to, and the span of this hop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceContext {
+    /// 16 bytes, not all zero.
+    pub trace_id: u128,
+    /// The span of this hop, not zero.
+    pub span_id: u64,
+    /// The span of the hop before; none at the start of a trace.
+    pub parent_id: Option<u64>,
+    /// Bit 0: sampled.
+    pub flags: u8,
+    /// Vendor state, passed through untouched.
+    pub state: Option<Bytes>,
+}
+
+impl TraceContext {
+    /// A new trace.
+    pub fn root() -> Self {
+        Self {
+            trace_id: rand::random::<u128>().max(1),
+            span_id: new_span_id(),
+            parent_id: None,
+            flags: 1,
+            state: None,
+        }
+    }
+
+    /// The context of a record that came with these headers: a child of its `traceparent`, or a new trace where there
+    /// is none or it breaks the rules (then `tracestate` must be dropped, too).
+    pub fn from_headers(traceparent: Option<&[u8]>, tracestate: Option<&Bytes>) -> Self {
+        match traceparent.and_then(parse) {
+            None => Self::root(),
+            Some((trace_id, parent, flags)) => Self {
+                trace_id,
+                span_id: new_span_id(),
+                parent_id: Some(parent),
+                flags,
+                state: tracestate.cloned(),
+            },
+        }
+    }
+
+    /// The `traceparent` that an output of this hop carries.
+    pub fn traceparent(&self) -> String {
+        let Self {
+            trace_id,
+            span_id,
+            flags,
+            ..
+        } = self;
+        format!("00-{trace_id:032x}-{span_id:016x}-{flags:02x}")
+    }
+
+    pub(crate) fn trace_id_text(&self) -> impl fmt::Display + use<> {
+        format!("{:032x}", self.trace_id)
+    }
+}
+
+fn new_span_id() -> u64 {
+    rand::random::<u64>().max(1)
+}
+
+/// Trace id, parent id and flags; none where the text breaks a rule of the recommendation.
+fn parse(text: &[u8]) -> Option<(u128, u64, u8)> {
+    let text = std::str::from_utf8(text).ok()?;
+    let version = text.get(0..2)?;
+    let known = version == "00";
+    if version == "ff" || !lower_hex(version) || (known && text.len() != 55) {
+        return None;
+    }
+    // A later version may append further fields after another dash.
+    if !known && text.len() > 55 && text.as_bytes()[55] != b'-' {
+        return None;
+    }
+    let dash = |at: usize| text.as_bytes().get(at) == Some(&b'-');
+    let (trace, parent, flags) = (text.get(3..35)?, text.get(36..52)?, text.get(53..55)?);
+    let fields_fit = [trace, parent, flags].into_iter().all(lower_hex);
+    if !(dash(2) && dash(35) && dash(52) && fields_fit) {
+        return None;
+    }
+    let trace = u128::from_str_radix(trace, 16).ok()?;
+    let parent = u64::from_str_radix(parent, 16).ok()?;
+    let flags = u8::from_str_radix(flags, 16).ok()?;
+    (trace != 0 && parent != 0).then_some((trace, parent, flags))
+}
+
+fn lower_hex(text: &str) -> bool {
+    text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn a_child_keeps_the_trace_and_names_its_parent() {
+        let state = Bytes::from_static(b"vendor=1");
+        let context = TraceContext::from_headers(Some(GOOD.as_bytes()), Some(&state));
+        assert_eq!(context.trace_id, 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736);
+        assert_eq!(context.parent_id, Some(0x00f0_67aa_0ba9_02b7));
+        assert_eq!(context.state, Some(state));
+        let next = TraceContext::from_headers(Some(context.traceparent().as_bytes()), None);
+        assert_eq!(next.trace_id, context.trace_id);
+        assert_eq!(next.parent_id, Some(context.span_id));
+    }
+
+    #[test]
+    fn what_breaks_the_rules_starts_a_new_trace_without_state() {
+        let state = Bytes::from_static(b"vendor=1");
+        for bad in [
+            "",
+            "00",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0g",
+            "00_4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01x",
+            "00-+bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e47é-00f067aa0ba902b7-01",
+        ] {
+            let context = TraceContext::from_headers(Some(bad.as_bytes()), Some(&state));
+            assert_eq!(context.parent_id, None, "{bad}");
+            assert_eq!(context.state, None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_later_version_may_carry_more() {
+        let later = format!("cc{}-extra", &GOOD[2..]);
+        assert!(parse(later.as_bytes()).is_some());
+    }
+}

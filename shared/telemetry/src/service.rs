@@ -1,0 +1,107 @@
+//! The `main` of a service: settings, logs, endpoints, work, drain.
+
+use crate::{
+    Server, Telemetry, TelemetrySettings, init_logs, logs,
+    settings::{self, Parsed, Refusal},
+    shutdown::Signals,
+};
+use anyhow::Context;
+use std::{env, process::ExitCode};
+use tokio_util::sync::CancellationToken;
+
+/// The settings of a service; they include where it reports.
+pub trait Settings: settings::Settings {
+    fn telemetry(&self) -> &TelemetrySettings;
+}
+
+/// Exit status for settings that can't work, as clap and getopt have it.
+const USAGE: u8 = 2;
+
+/// Runs a service until SIGTERM: reads its settings, starts logs and endpoints, calls `run`, waits for it to drain.
+///
+/// Exits with 0 after a drain, 1 when `run` failed, 2 when the settings are wrong (all problems are printed).
+pub fn main<S, F>(run: impl FnOnce(S, Telemetry, CancellationToken) -> F) -> ExitCode
+where
+    S: Settings,
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let parsed = match read::<S>() {
+        Ok(parsed) => parsed,
+        Err(status) => return status,
+    };
+    init_logs(parsed.settings.telemetry());
+    log_effective(&parsed);
+    match serve(parsed.settings, run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn read<S: Settings>() -> Result<Parsed<S>, ExitCode> {
+    let problems = match settings::parse::<S>(env::args_os()) {
+        Ok(parsed) => match logs::problem(parsed.settings.telemetry()) {
+            None => return Ok(parsed),
+            Some(problem) => vec![problem],
+        },
+        Err(Refusal::Asked(text)) => {
+            print!("{text}");
+            return Err(ExitCode::SUCCESS);
+        }
+        Err(Refusal::Wrong(problems)) => problems,
+    };
+    for problem in &problems {
+        eprintln!("error: {problem}");
+    }
+    eprintln!(
+        "\n{} wrong; --help lists every setting with its environment variable",
+        count(problems.len())
+    );
+    Err(ExitCode::from(USAGE))
+}
+
+fn count(n: usize) -> String {
+    if n == 1 {
+        "1 setting is".to_owned()
+    } else {
+        format!("{n} settings are")
+    }
+}
+
+fn log_effective<S>(parsed: &Parsed<S>) {
+    let effective: Vec<_> = parsed
+        .effective
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    tracing::info!(settings = effective.join(" "), "starting");
+}
+
+#[tokio::main]
+async fn serve<S, F>(
+    settings: S,
+    run: impl FnOnce(S, Telemetry, CancellationToken) -> F,
+) -> anyhow::Result<()>
+where
+    S: Settings,
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let signals = Signals::listen().context("can't listen for signals")?;
+    let telemetry = Telemetry::default();
+    let listen = settings.telemetry().http_listen;
+    let server = Server::bind(listen, telemetry.clone())
+        .await
+        .with_context(|| format!("can't listen on {listen} for HTTP"))?;
+    let probes = CancellationToken::new();
+    let serving = server.run(probes.clone());
+    let working = async {
+        let outcome = run(settings, telemetry, signals.token.clone()).await;
+        probes.cancel();
+        outcome
+    };
+    let (served, worked) = tokio::join!(serving, working);
+    worked?;
+    served.context("HTTP endpoints failed")
+}

@@ -1,0 +1,223 @@
+//! Settings from flags and environment variables: all that is wrong is said at once, and what is in force is logged.
+
+use clap::{
+    Arg, ArgMatches, Command, CommandFactory, FromArgMatches,
+    builder::OsStringValueParser,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+use std::ffi::OsString;
+
+/// A settings struct that can say what is wrong beyond the form of its single values.
+pub trait Settings: CommandFactory + FromArgMatches {
+    /// A sentence for each combination of values that can't work.
+    fn problems(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Settings as read, and as text for the log.
+#[derive(Debug)]
+pub struct Parsed<S> {
+    pub settings: S,
+    /// Name and value of each setting, secrets masked.
+    pub effective: Vec<(String, String)>,
+}
+
+/// Why no settings came out.
+#[derive(Debug)]
+pub enum Refusal {
+    /// `--help` or `--version`: the text to print on stdout.
+    Asked(String),
+    /// Every problem found, a sentence each.
+    Wrong(Vec<String>),
+}
+
+/// Reads settings from the arguments (the first is the program's name) and the environment.
+pub fn parse<S: Settings>(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<Parsed<S>, Refusal> {
+    let command = S::command();
+    let shown = command.clone();
+    let matches = collect(command, arguments.into_iter().collect())?;
+    let settings =
+        S::from_arg_matches(&matches).map_err(|error| Refusal::Wrong(vec![sentence(&error)]))?;
+    let problems = settings.problems();
+    if !problems.is_empty() {
+        return Err(Refusal::Wrong(problems));
+    }
+    Ok(Parsed {
+        settings,
+        effective: effective(&shown, &matches),
+    })
+}
+
+/// clap stops at the first error. What it complained of is noted and made harmless, until nothing is left to note.
+fn collect(mut command: Command, mut arguments: Vec<OsString>) -> Result<ArgMatches, Refusal> {
+    let mut problems = Vec::new();
+    loop {
+        let error = match command.clone().try_get_matches_from(arguments.iter()) {
+            Ok(matches) if problems.is_empty() => return Ok(matches),
+            Ok(_) => return Err(Refusal::Wrong(problems)),
+            Err(error) => error,
+        };
+        if matches!(
+            error.kind(),
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+        ) {
+            return Err(Refusal::Asked(error.render().ansi().to_string()));
+        }
+        problems.push(sentence(&error));
+        match forgiving(command, &mut arguments, &error) {
+            Some(next) => command = next,
+            None => return Err(Refusal::Wrong(problems)),
+        }
+    }
+}
+
+/// The command without what `error` complained of, or none where that can't be told.
+fn forgiving(
+    command: Command,
+    arguments: &mut Vec<OsString>,
+    error: &clap::Error,
+) -> Option<Command> {
+    let named = match error.get(ContextKind::InvalidArg)? {
+        ContextValue::String(name) => vec![name.clone()],
+        ContextValue::Strings(names) => names.clone(),
+        _ => return None,
+    };
+    if error.kind() == ErrorKind::UnknownArgument {
+        let before = arguments.len();
+        arguments.retain(|argument| {
+            let text = argument.to_string_lossy();
+            !named
+                .iter()
+                .any(|name| text == name.as_str() || text.starts_with(&format!("{name}=")))
+        });
+        return (arguments.len() < before).then_some(command);
+    }
+    // Only a built argument can print itself, and only an unbuilt command can be changed.
+    let mut built = command.clone();
+    built.build();
+    let ids: Vec<_> = built
+        .get_arguments()
+        .filter(|arg| named.contains(&arg.to_string()))
+        .map(|arg| arg.get_id().clone())
+        .collect();
+    if ids.is_empty() {
+        return None;
+    }
+    let lenient = |arg: Arg| {
+        arg.required(false)
+            .num_args(0..)
+            .value_parser(OsStringValueParser::new())
+    };
+    Some(
+        ids.into_iter()
+            .fold(command, |command, id| command.mut_arg(id, lenient)),
+    )
+}
+
+/// clap's message without its `error: ` and its hint at --help.
+fn sentence(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let text = text.split("\n\nUsage:").next().unwrap_or(&text);
+    let text = text
+        .split("\n\nFor more information")
+        .next()
+        .unwrap_or(text);
+    text.trim_start_matches("error: ")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn effective(command: &Command, matches: &ArgMatches) -> Vec<(String, String)> {
+    let shown = |arg: &Arg| {
+        let name = arg.get_long()?.to_owned();
+        let values = matches.try_get_raw(arg.get_id().as_str()).ok()??;
+        let text = values
+            .map(|value| value.to_string_lossy().into_owned())
+            .collect::<Vec<_>>()
+            .join(",");
+        let secret = arg.is_hide_env_values_set() && !text.is_empty();
+        Some((name, if secret { "***".to_owned() } else { text }))
+    };
+    command.get_arguments().filter_map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Example {
+        #[arg(long, default_value_t = 8)]
+        batch: usize,
+        #[arg(long)]
+        listen: Option<std::net::SocketAddr>,
+        #[arg(long, hide_env_values = true)]
+        password: Option<String>,
+        #[arg(long)]
+        bucket: String,
+    }
+
+    impl Settings for Example {
+        fn problems(&self) -> Vec<String> {
+            (self.batch == 0)
+                .then(|| "--batch must be at least 1".to_owned())
+                .into_iter()
+                .collect()
+        }
+    }
+
+    fn read(arguments: &[&str]) -> Result<Parsed<Example>, Refusal> {
+        parse(["example"].iter().chain(arguments).map(OsString::from))
+    }
+
+    fn problems(arguments: &[&str]) -> Vec<String> {
+        match read(arguments) {
+            Err(Refusal::Wrong(problems)) => problems,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn says_all_that_is_wrong_at_once() {
+        let found = problems(&["--batch", "many", "--listen=nowhere", "--unheard-of"]);
+        assert_eq!(found.len(), 4, "{found:#?}");
+        for name in ["--batch", "--listen", "--unheard-of", "--bucket"] {
+            assert!(
+                found.iter().any(|problem| problem.contains(name)),
+                "{name} in {found:#?}"
+            );
+        }
+    }
+
+    #[test]
+    fn combinations_are_checked_after_the_values() {
+        assert_eq!(
+            problems(&["--batch", "0", "--bucket", "b"]),
+            ["--batch must be at least 1"]
+        );
+    }
+
+    #[test]
+    fn shows_what_is_in_force_but_no_secret() {
+        let parsed = read(&["--bucket", "photos", "--password", "hunter2"]).unwrap();
+        assert!(parsed.effective.contains(&("batch".into(), "8".into())));
+        assert!(
+            parsed
+                .effective
+                .contains(&("password".into(), "***".into()))
+        );
+        assert_eq!(parsed.settings.bucket, "photos");
+    }
+
+    #[test]
+    fn help_is_not_a_problem() {
+        assert!(
+            matches!(read(&["--help"]), Err(Refusal::Asked(text)) if text.contains("--bucket"))
+        );
+    }
+}

@@ -1,0 +1,21 @@
+//! Real parts for the tests: a Kafka to talk to, clients for it, raw requests where a client would hide the answer, and
+//! child processes that are gone when the test is. Used by tests only.
+//!
+//! Nothing here sleeps for a fixed time: every wait has a condition and a deadline.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod bootstrap;
+mod clients;
+mod net;
+mod process;
+mod unique;
+mod wait;
+pub mod wire;
+
+pub use bootstrap::Bootstrap;
+pub use clients::{Admin, consumer, producer};
+pub use net::{await_port, free_port};
+pub use process::Process;
+pub use unique::unique;
+pub use wait::{eventually, eventually_within};

@@ -1,0 +1,106 @@
+//! Small pictures for people.
+
+use crate::{
+    Picture,
+    geometry::{self, Window},
+    resample,
+};
+use image::{
+    ExtendedColorType, ImageEncoder,
+    codecs::png::{CompressionType, FilterType, PngEncoder},
+};
+
+/// How large a thumbnail is and how the picture is laid into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ThumbnailSpec {
+    /// Pixels, at least 1.
+    pub width: u32,
+    /// Pixels, at least 1.
+    pub height: u32,
+    pub fit: Fit,
+}
+
+/// What happens where the proportions differ.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Fit {
+    /// The thumbnail is filled and what stands over is cut off.
+    #[default]
+    Cover,
+    /// The whole picture is shown and the thumbnail is smaller one way.
+    Contain,
+}
+
+impl Default for ThumbnailSpec {
+    fn default() -> Self {
+        Self {
+            width: 128,
+            height: 128,
+            fit: Fit::Cover,
+        }
+    }
+}
+
+/// The thumbnail as an RGB PNG. The same picture always gives the same bytes.
+pub fn thumbnail(picture: &Picture, spec: &ThumbnailSpec) -> Vec<u8> {
+    let source = (picture.width(), picture.height());
+    let bounds = (spec.width, spec.height);
+    let (window, size) = match spec.fit {
+        Fit::Cover => (geometry::cover_window(source, bounds), bounds),
+        Fit::Contain => (whole(source), geometry::contain_size(source, bounds)),
+    };
+    png(&resample::quick(picture, window, size), size)
+}
+
+fn whole((width, height): (u32, u32)) -> Window {
+    Window {
+        left: 0.0,
+        top: 0.0,
+        width: width.into(),
+        height: height.into(),
+    }
+}
+
+/// Fast rather than small: a thumbnail is written once and read a few times.
+fn png(rgb: &[u8], (width, height): (u32, u32)) -> Vec<u8> {
+    let mut png = Vec::with_capacity(rgb.len());
+    PngEncoder::new_with_quality(&mut png, CompressionType::Fast, FilterType::Adaptive)
+        .write_image(rgb, width, height, ExtendedColorType::Rgb8)
+        .expect("a vector takes every byte, and the size fits the pixels");
+    png
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Limits, decode};
+
+    /// Left half red, right half blue, 40×10.
+    fn halves() -> Picture {
+        let row = [[255, 0, 0].repeat(20), [0, 0, 255].repeat(20)].concat();
+        Picture::from_rgb(40, 10, row.repeat(10)).unwrap()
+    }
+
+    #[test]
+    fn cover_fills_the_frame() {
+        let spec = ThumbnailSpec {
+            width: 8,
+            height: 8,
+            fit: Fit::Cover,
+        };
+        let small = decode(&thumbnail(&halves(), &spec), &Limits::default()).unwrap();
+        assert_eq!((small.width(), small.height()), (8, 8));
+        assert_eq!(small.rgb()[..3], [255, 0, 0]);
+        assert_eq!(small.rgb()[21..24], [0, 0, 255]);
+    }
+
+    #[test]
+    fn contain_shows_everything() {
+        let spec = ThumbnailSpec {
+            width: 8,
+            height: 8,
+            fit: Fit::Contain,
+        };
+        let small = decode(&thumbnail(&halves(), &spec), &Limits::default()).unwrap();
+        assert_eq!((small.width(), small.height()), (8, 2));
+    }
+}

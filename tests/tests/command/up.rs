@@ -1,0 +1,172 @@
+//! `sightline up`: put an object, read its result; killed with -9 again and again, each image comes out once.
+
+use crate::{sightline, tests};
+use bytes::Bytes;
+use sightline_contracts::{ResultEvent, Topic};
+use sightline_storage::{Credentials, Objects, StorageSettings, Store};
+use sightline_stream::{KafkaSettings, Reader, Start};
+use sightline_testkit::{Process, await_port, free_port};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A pipeline in a folder, on ports of its own.
+struct Up {
+    data: tempfile::TempDir,
+    kafka: String,
+    s3: String,
+    http: String,
+}
+
+impl Up {
+    fn new() -> Self {
+        let address = || format!("127.0.0.1:{}", free_port().unwrap());
+        Self {
+            data: tempfile::tempdir().unwrap(),
+            kafka: address(),
+            s3: address(),
+            http: address(),
+        }
+    }
+
+    fn start(&self) -> Process {
+        let mut command = sightline();
+        command
+            .args(["--log", "warn", "up", "--data"])
+            .arg(self.data.path());
+        command.args([
+            "--kafka-listen",
+            &self.kafka,
+            "--s3-listen",
+            &self.s3,
+            "--http-listen",
+            &self.http,
+        ]);
+        let process = Process::start(&mut command).unwrap();
+        await_port(&self.s3, PATIENCE);
+        process
+    }
+
+    async fn store(&self) -> Store {
+        let settings = StorageSettings {
+            s3_endpoint: Some(format!("http://{}", self.s3)),
+            credentials: Some(Credentials {
+                access_key: "sightline".into(),
+                secret_key: "sightline".into(),
+            }),
+            s3_attempts: 1,
+            ..StorageSettings::default()
+        };
+        Store::connect(&settings).await.unwrap()
+    }
+
+    /// Results by key until `expected` different ones are there, and whatever else comes before the topic's end.
+    fn results(&self, expected: usize) -> BTreeMap<String, Vec<ResultEvent>> {
+        let kafka = KafkaSettings::at(&self.kafka);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut found: BTreeMap<String, Vec<ResultEvent>> = BTreeMap::new();
+            let mut reader = Reader::open(&kafka, Topic::Results.name(), Start::Beginning).unwrap();
+            while let Some(record) = reader.next_before_end(PATIENCE).unwrap() {
+                let event = ResultEvent::from_json(record.value.as_deref().unwrap()).unwrap();
+                found
+                    .entry(event.image.key.clone())
+                    .or_default()
+                    .push(event);
+            }
+            if found.len() >= expected {
+                return found;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{} of {expected} results",
+                found.len()
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+fn sample(name: &str) -> Bytes {
+    fs::read(tests("samples").join(name)).unwrap().into()
+}
+
+/// Puts an object as a careful client does: after an error it looks whether the object is there before it puts again.
+async fn put(store: &Store, key: &str, bytes: &Bytes) {
+    let deadline = Instant::now() + PATIENCE;
+    while store
+        .put("images", key, bytes.clone(), "image/jpeg")
+        .await
+        .is_err()
+    {
+        assert!(Instant::now() < deadline, "{key} could not be put");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        match store.head("images", key, None).await {
+            Ok(head) if head.size == bytes.len() as u64 => return,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_put_is_classified_and_has_its_thumbnail() {
+    let up = Up::new();
+    let mut process = up.start();
+    let store = up.store().await;
+    put(&store, "a b/ü+1%2F.jpg", &sample("bicycle__0026-grey.jpg")).await;
+    let results = tokio::task::block_in_place(|| up.results(1));
+    let event = &results["a b/ü+1%2F.jpg"][0];
+    assert_eq!(event.labels[0].label, "bicycle");
+    let place = event.thumbnail.as_ref().unwrap();
+    assert_eq!(place.key, "thumbnails/a b/ü+1%2F.jpg_thumb.png");
+    let png = store
+        .get(&place.bucket, &place.key, None, 1 << 20)
+        .await
+        .unwrap()
+        .bytes;
+    assert!(png.starts_with(b"\x89PNG"));
+    process.signal("TERM").unwrap();
+    assert!(process.wait(PATIENCE).success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_again_and_again_it_classifies_each_image_once() {
+    const IMAGES: usize = 120;
+    const KILLS: usize = 5;
+    let up = Up::new();
+    let mut process = up.start();
+    let store = up.store().await;
+    let mut scenes: Vec<PathBuf> = fs::read_dir(tests("fixtures/scenes"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
+    scenes.sort();
+    let uploads = {
+        let (store, scenes) = (store.clone(), scenes[..IMAGES].to_vec());
+        tokio::task::JoinSet::from_iter([async move {
+            for scene in scenes {
+                let bytes = Bytes::from(fs::read(&scene).unwrap());
+                put(&store, scene.file_name().unwrap().to_str().unwrap(), &bytes).await;
+            }
+        }])
+    };
+    for kill in 1..=KILLS {
+        tokio::task::block_in_place(|| up.results(kill * IMAGES / (KILLS + 2)));
+        process.kill();
+        process = up.start();
+    }
+    uploads.join_all().await;
+    let results = tokio::task::block_in_place(|| up.results(IMAGES));
+    assert_eq!(results.len(), IMAGES);
+    let twice: Vec<_> = results
+        .iter()
+        .filter(|(_, events)| events.len() != 1)
+        .collect();
+    assert!(twice.is_empty(), "{twice:#?}");
+    drop(process);
+}
