@@ -1,1 +1,2 @@
-//! End-to-end suites; see `tests/`. The library is empty, the binary is `sightline` as the tests start and kill it.
+//! End-to-end suites; see `tests/`. The library is empty, the binary is `sightline` and the four services as the tests
+//! start and kill them.

@@ -1,7 +1,17 @@
-//! `sightline`, built beside the tests so that they can start it and kill it.
+//! The binaries, built beside the tests so that they can start them and kill them: called by the name of a service it is
+//! that service, by any other the command `sightline`.
 
-use std::process::ExitCode;
+use sightline_telemetry::service;
+use std::{env, path::Path, process::ExitCode};
 
 fn main() -> ExitCode {
-    sightline_cli::main()
+    let called = env::args_os().next().unwrap_or_default();
+    let name = Path::new(&called).file_name().unwrap_or_default();
+    match name.to_str() {
+        Some("ingest") => service::main(sightline_ingest::run),
+        Some("preprocess") => service::main(sightline_preprocess::run),
+        Some("infer") => service::main(sightline_infer::run),
+        Some("postprocess") => service::main(sightline_postprocess::run),
+        _ => sightline_cli::main(),
+    }
 }

@@ -5,6 +5,7 @@
 //! are a command each.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod answers;
 mod bench;
 mod broker;
 mod classify;
@@ -55,7 +56,7 @@ enum Command {
     /// List, show and replay what could not be processed
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
-    /// Measure
+    /// Measure the loop and the pipeline
     #[command(subcommand)]
     Bench(bench::Bench),
 }

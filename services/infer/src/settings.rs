@@ -29,8 +29,8 @@ pub struct Settings {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelSettings {
-    /// Weights: bundled, a folder (model.safetensors and manifest.json), a .safetensors file with torchvision's or
-    /// timm's names, hf:owner/name[@revision], s3://bucket/prefix/ or s3://bucket/key.safetensors
+    /// Weights: `bundled`, a folder (model.safetensors and manifest.json), a .safetensors file with torchvision's or
+    /// timm's names, `hf:owner/name[@revision]`, `s3://bucket/prefix/` or `s3://bucket/key.safetensors`
     #[arg(
         long = "model",
         env = "SIGHTLINE_MODEL",

@@ -274,13 +274,7 @@ fn report(settings: &Settings, mut latencies: Vec<Duration>, elapsed: Duration) 
         latencies.drain(..records / 4);
     }
     latencies.sort_unstable();
-    let ms = |share: f64| {
-        let place = (latencies.len() as f64 * share) as usize;
-        let at = latencies.get(place.min(latencies.len().saturating_sub(1)));
-        at.map_or(f64::NAN, |latency| {
-            (latency.as_secs_f64() * 1e4).round() / 10.0
-        })
-    };
+    let ms = |share| percentile_ms(&latencies, share);
     Report {
         hops: settings.hops,
         rate: settings.rate,
@@ -291,4 +285,13 @@ fn report(settings: &Settings, mut latencies: Vec<Duration>, elapsed: Duration) 
         max_ms: ms(1.0),
         per_s: (records as f64 / elapsed.as_secs_f64().max(1e-9) * 10.0).round() / 10.0,
     }
+}
+
+/// The percentile at that share (0 to 1) of sorted latencies, in milliseconds to a tenth; NaN where there are none.
+pub fn percentile_ms(sorted: &[Duration], share: f64) -> f64 {
+    let place = (sorted.len() as f64 * share) as usize;
+    let at = sorted.get(place.min(sorted.len().saturating_sub(1)));
+    at.map_or(f64::NAN, |latency| {
+        (latency.as_secs_f64() * 1e4).round() / 10.0
+    })
 }

@@ -15,7 +15,7 @@ pub mod wire;
 
 pub use bootstrap::Bootstrap;
 pub use clients::{Admin, consumer, producer};
-pub use net::{await_port, free_port};
+pub use net::{await_port, free_port, http_get, http_status};
 pub use process::Process;
 pub use unique::unique;
 pub use wait::{eventually, eventually_within};

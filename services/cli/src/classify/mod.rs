@@ -3,13 +3,14 @@
 //! The images are put into the embedded S3 store as any client would put them; what comes back is read from the topics
 //! `results` and `dead-letters`. Nothing here knows pixels.
 
-mod answers;
 mod inputs;
 mod report;
 mod upload;
 
-use crate::embedded::{Config, Pipeline};
-use answers::{Answer, Answers};
+use crate::{
+    answers::{Answer, Answers},
+    embedded::{Config, Pipeline},
+};
 use anyhow::{Context, bail};
 use clap::Args;
 use inputs::Input;
@@ -17,6 +18,7 @@ use report::Report;
 use sightline_infer::ModelSettings;
 use sightline_postprocess::Thumbnails;
 use sightline_storage::{Credentials, StorageSettings, Store};
+use sightline_stream::Start;
 use sightline_telemetry::{Telemetry, shutdown::Signals};
 use std::{
     collections::HashMap,
@@ -107,7 +109,7 @@ async fn classify(
     source: Arc<Store>,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let mut answers = Answers::read(&ends.kafka)?;
+    let mut answers = Answers::read(&ends.kafka, "", &Start::Beginning)?;
     let mut waiting: HashMap<String, String> = inputs
         .iter()
         .map(|input| (input.record_key(), input.name.clone()))

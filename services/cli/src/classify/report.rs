@@ -1,6 +1,6 @@
 //! Progress, and what is printed in the end.
 
-use super::answers::Answer;
+use crate::answers::Answer;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sightline_contracts::{ModelInfo, ResultEvent};

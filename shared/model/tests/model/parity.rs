@@ -15,6 +15,13 @@ fn fixture(file: &str) -> Vec<u8> {
     .unwrap()
 }
 
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes
+        .chunks_exact(4)
+        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+        .collect()
+}
+
 fn top(logits: &[f32]) -> usize {
     (0..logits.len())
         .max_by(|a, b| logits[*a].total_cmp(&logits[*b]))
@@ -47,13 +54,7 @@ fn logits_are_pytorchs() {
             weights,
             manifest,
         };
-        let expected: Vec<f32> = reference
-            .tensor(depth)
-            .unwrap()
-            .data()
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect();
+        let expected = floats(reference.tensor(depth).unwrap().data());
         let largest = expected.iter().fold(0.0, |a: f32, b| a.max(b.abs()));
         for kernels in [Kernels::Fused, Kernels::Candle] {
             let model = load(
@@ -76,6 +77,31 @@ fn logits_are_pytorchs() {
                     );
                 }
             }
+        }
+    }
+}
+
+/// The pictures that users see first: `tests/fixtures/parity/README.md`.
+#[test]
+fn the_bundled_models_logits_are_pytorchs() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity");
+    let read = |file: &str| fs::read(folder.join(file)).unwrap();
+    let (pixels, logits) = (read("preprocess.safetensors"), read("logits.safetensors"));
+    let pixels = SafeTensors::deserialize(&pixels).unwrap();
+    let logits = SafeTensors::deserialize(&logits).unwrap();
+    let model = load(&Source::Bundled, &Options::default()).unwrap();
+    assert_eq!(pixels.len(), 8);
+    for (name, image) in pixels.tensors() {
+        let input = Input {
+            shape: model.input_shape(),
+            pixels: Pixels::U8(image.data().to_vec().into()),
+        };
+        let found = model.logits(&[input]).unwrap().remove(0);
+        let expected = floats(logits.tensor(&name).unwrap().data());
+        let largest = expected.iter().fold(0.0, |a: f32, b| a.max(b.abs()));
+        assert_eq!(top(&found), top(&expected), "{name}");
+        for (a, b) in found.iter().zip(&expected) {
+            assert!((a - b).abs() <= 1e-3 * largest, "{name}: {a} instead of {b}");
         }
     }
 }

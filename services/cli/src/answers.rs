@@ -27,13 +27,15 @@ pub struct Answers {
 }
 
 impl Answers {
-    pub fn read(kafka: &KafkaSettings) -> anyhow::Result<Self> {
+    /// Reads both topics of the pipeline with that prefix.
+    pub fn read(kafka: &KafkaSettings, prefix: &str, start: &Start) -> anyhow::Result<Self> {
         let (sender, incoming) = mpsc::channel(64);
         let mut readers = JoinSet::new();
         let topics: [(Topic, Meaning); 2] =
             [(Topic::Results, classified), (Topic::DeadLetters, dead)];
         for (topic, answer) in topics {
-            let mut reader = Reader::open(kafka, topic.name(), Start::Beginning)?;
+            let name = format!("{prefix}{}", topic.name());
+            let mut reader = Reader::open(kafka, &name, start.clone())?;
             let sender = sender.clone();
             readers.spawn_blocking(move || forward(&mut reader, answer, &sender));
         }

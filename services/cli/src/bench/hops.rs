@@ -1,0 +1,35 @@
+//! `sightline bench hops`: what the loop costs.
+
+use clap::Args;
+use sightline_stream::{KafkaSettings, LoopSettings, hops};
+
+#[derive(Args)]
+pub struct Hops {
+    /// One JSON object instead of a sentence
+    #[arg(long)]
+    json: bool,
+    /// Another name for --kafka-bootstrap
+    #[arg(long, value_name = "HOST:PORT")]
+    bootstrap: Option<String>,
+    #[command(flatten)]
+    settings: hops::Settings,
+    #[command(flatten)]
+    kafka: KafkaSettings,
+    #[command(flatten)]
+    looping: LoopSettings,
+}
+
+impl Hops {
+    pub async fn run(mut self) -> anyhow::Result<()> {
+        if let Some(bootstrap) = self.bootstrap {
+            self.kafka.bootstrap = bootstrap;
+        }
+        let report = hops::run(&self.kafka, &self.looping, &self.settings).await?;
+        if self.json {
+            println!("{}", serde_json::to_string(&report)?);
+        } else {
+            println!("{report}");
+        }
+        Ok(())
+    }
+}

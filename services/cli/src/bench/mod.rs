@@ -1,0 +1,23 @@
+//! `sightline bench`: what the loop costs, and the whole pipeline.
+
+mod hops;
+mod pipeline;
+
+use clap::Subcommand;
+
+#[derive(Subcommand)]
+pub enum Bench {
+    /// Pass records through stages of the exactly-once loop, on topics of its own
+    Hops(hops::Hops),
+    /// Put images into a running pipeline's bucket at a steady rate and wait for their results
+    Pipeline(pipeline::Pipeline),
+}
+
+impl Bench {
+    pub async fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Hops(hops) => hops.run().await,
+            Self::Pipeline(pipeline) => pipeline.run().await,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! No part of ours but the four services: objects put into MinIO, which notifies Apache Kafka; results read by kcat.
+//!
+//! `tests/kafka run -- tests/minio run -- cargo test -p sightline-e2e --features minio --test minio`
+#![allow(clippy::unwrap_used)]
+
+use bytes::Bytes;
+use sightline_contracts::ResultEvent;
+use sightline_storage::{Objects, StorageSettings, Store};
+use sightline_testkit::{Bootstrap, Process, eventually_within, free_port, http_status};
+use std::{
+    collections::BTreeMap, fs, os::unix::process::CommandExt, path::Path, process::Command,
+    time::Duration,
+};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+const KEYS: [&str; 7] = [
+    "plain.jpg",
+    "with blank.jpg",
+    "a+b.jpg",
+    "per%2Fcent%20.jpg",
+    "a b/ü+1%2F.jpg",
+    "日本/é.jpg",
+    "q?a=b&c#d.jpg",
+];
+
+/// Starts a service with the AWS variables that `tests/minio` has set, and waits until it is ready.
+fn start(name: &str, kafka: &Bootstrap) -> Process {
+    let http = format!("127.0.0.1:{}", free_port().unwrap());
+    let process = Process::start(
+        Command::new(env!("CARGO_BIN_EXE_sightline-under-test"))
+            .arg0(name)
+            .args(["--kafka-bootstrap", kafka.as_str(), "--http-listen", &http])
+            .args(["--log", "error"]),
+    );
+    eventually_within(PATIENCE, name, || {
+        (http_status(&http, "/readyz").ok()? == 200).then_some(())
+    });
+    process.unwrap()
+}
+
+fn create_topics(kafka: &Bootstrap) {
+    let status = Command::new(env!("CARGO_BIN_EXE_sightline-under-test"))
+        .args(["topics", "create", "--partitions", "3", "--kafka-bootstrap"])
+        .arg(kafka.as_str())
+        .status();
+    assert!(status.unwrap().success());
+}
+
+/// All results by record key, as kcat prints them: a line each.
+fn kcat(kafka: &Bootstrap) -> BTreeMap<String, ResultEvent> {
+    let output = Command::new("kcat")
+        .args(["-C", "-e", "-q", "-b", kafka.as_str(), "-t", "results"])
+        .args(["-X", "isolation.level=read_committed", "-f", "%k\t%s\n"])
+        .output()
+        .expect("kcat is installed");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut results = BTreeMap::new();
+    for line in text.lines() {
+        let (key, json) = line.split_once('\t').unwrap();
+        let event = ResultEvent::from_json(json.as_bytes()).unwrap();
+        assert!(results.insert(key.to_owned(), event).is_none(), "{key} came twice");
+    }
+    results
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_in_minio_become_results_that_kcat_reads() {
+    let kafka = Bootstrap::from_env().expect("SIGHTLINE_TEST_BOOTSTRAP names Apache Kafka");
+    create_topics(&kafka);
+    let services: Vec<_> = ["ingest", "preprocess", "infer", "postprocess"]
+        .map(|name| start(name, &kafka))
+        .into();
+    let store = Store::connect(&StorageSettings::default()).await.unwrap();
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
+    let image = Bytes::from(fs::read(samples.join("bus__0018.jpg")).unwrap());
+    for key in KEYS {
+        store
+            .put("images", key, image.clone(), "image/jpeg")
+            .await
+            .unwrap();
+    }
+    let results = eventually_within(PATIENCE, "a result of each object", || {
+        Some(kcat(&kafka)).filter(|results| results.len() >= KEYS.len())
+    });
+    assert_eq!(results.len(), KEYS.len());
+    for key in KEYS {
+        let event = &results[&format!("images/{key}")];
+        assert_eq!((event.image.key.as_str(), &*event.labels[0].label), (key, "bus"));
+        let place = event.thumbnail.as_ref().unwrap();
+        let thumbnail = store.get(&place.bucket, &place.key, None, 1 << 20).await;
+        assert!(thumbnail.unwrap().bytes.starts_with(b"\x89PNG"));
+    }
+    drop(services);
+}

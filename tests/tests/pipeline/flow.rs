@@ -1,0 +1,84 @@
+//! Images through services in good health.
+
+use crate::deployment::{BUCKET, Deployment, SERVICES, file, scenes};
+use sightline_contracts::{Topic, headers};
+use sightline_storage::Objects;
+use std::collections::BTreeSet;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_image_comes_out_once_with_label_thumbnail_and_times() {
+    let deployment = Deployment::start("flow").await;
+    let services = deployment.services(|_| Vec::new());
+    let keys = ["plain.jpg", "a b/ü+1%2F.jpg", "a+b", "日本/é.png", "q?a=b&c#d"];
+    for key in keys {
+        deployment.put(key, file("samples/stop__0023.jpg")).await;
+    }
+    let results = deployment.await_results(keys.len());
+    deployment.assert_each_once(keys.len());
+    for key in keys {
+        let event = &results[key];
+        assert_eq!(event.labels[0].label, "stop", "{key}");
+        assert_eq!(event.model.name, "road-scenes-resnet101-w8");
+        assert_eq!(event.model.weights_sha256.len(), 64);
+        let times = &event.image.times;
+        let stages = [
+            Some(times.notified_ms),
+            times.ingested_ms,
+            times.preprocessed_ms,
+            times.inferred_ms,
+            times.postprocessed_ms,
+        ];
+        assert!(stages.iter().all(Option::is_some) && stages.is_sorted(), "{times:?}");
+        let place = event.thumbnail.as_ref().unwrap();
+        assert_eq!(place.key, format!("thumbnails/{key}_thumb.png"));
+        let thumbnail = deployment.store.get(BUCKET, &place.key, None, 1 << 20);
+        assert!(thumbnail.await.unwrap().bytes.starts_with(b"\x89PNG"));
+    }
+    one_trace_an_image(&deployment);
+    for (service, name) in services.iter().zip(SERVICES) {
+        let metrics = service.metrics();
+        let done = format!("sightline_{name}_records_total{{outcome=\"done\"}} ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&done));
+        assert!(line.is_some_and(|count| count != "0"), "{name}: {metrics}");
+    }
+    services.into_iter().for_each(|service| service.stop());
+}
+
+/// The trace id that ingest gave an image stands in every later hop's records.
+fn one_trace_an_image(deployment: &Deployment) {
+    let traces = |topic| -> BTreeSet<_> {
+        let records = deployment.committed(topic);
+        let trace = |r: &sightline_stream::Record| {
+            let parent = r.headers.text(headers::TRACEPARENT).unwrap();
+            (r.key.clone().unwrap(), parent[3..35].to_owned())
+        };
+        records.iter().map(trace).collect()
+    };
+    let first = traces(Topic::Images);
+    for topic in [Topic::Tensors, Topic::Predictions, Topic::Results] {
+        assert_eq!(traces(topic), first, "{}", topic.name());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thumbnails_are_stored_for_the_labels_asked_for_and_results_for_all() {
+    let deployment = Deployment::start("filter").await;
+    let _services = deployment.services(|service| match service {
+        "postprocess" => vec!["--label-filter", "traffic light"],
+        _ => Vec::new(),
+    });
+    let scenes = scenes();
+    for (name, bytes) in scenes.iter().step_by(4) {
+        deployment.put(name, bytes.clone()).await;
+    }
+    let results = deployment.await_results(scenes.len().div_ceil(4));
+    let (with, without): (Vec<_>, Vec<_>) =
+        results.values().partition(|event| event.thumbnail.is_some());
+    assert!(!with.is_empty() && !without.is_empty());
+    let light = |label: &str| label.contains("traffic light");
+    assert!(with.iter().all(|event| light(&event.labels[0].label)));
+    assert!(!without.iter().any(|event| light(&event.labels[0].label)));
+    let stored = deployment.store.list(BUCKET, "thumbnails/");
+    let stored = futures::TryStreamExt::try_collect::<Vec<_>>(stored).await.unwrap();
+    assert_eq!(stored.len(), with.len());
+}
