@@ -59,7 +59,10 @@ fn kcat(kafka: &Bootstrap) -> BTreeMap<String, ResultEvent> {
     for line in text.lines() {
         let (key, json) = line.split_once('\t').unwrap();
         let event = ResultEvent::from_json(json.as_bytes()).unwrap();
-        assert!(results.insert(key.to_owned(), event).is_none(), "{key} came twice");
+        assert!(
+            results.insert(key.to_owned(), event).is_none(),
+            "{key} came twice"
+        );
     }
     results
 }
@@ -86,7 +89,10 @@ async fn objects_in_minio_become_results_that_kcat_reads() {
     assert_eq!(results.len(), KEYS.len());
     for key in KEYS {
         let event = &results[&format!("images/{key}")];
-        assert_eq!((event.image.key.as_str(), &*event.labels[0].label), (key, "bus"));
+        assert_eq!(
+            (event.image.key.as_str(), &*event.labels[0].label),
+            (key, "bus")
+        );
         let place = event.thumbnail.as_ref().unwrap();
         let thumbnail = store.get(&place.bucket, &place.key, None, 1 << 20).await;
         assert!(thumbnail.unwrap().bytes.starts_with(b"\x89PNG"));

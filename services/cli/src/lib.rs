@@ -1,8 +1,8 @@
 //! The binary `sightline`: all four services in one process on an embedded broker and an embedded S3 store, and the
 //! operator's tools for any Kafka.
 //!
-//! [`embedded`] is the whole pipeline in a folder; [`classify`] and [`up`] run it, once and for long. The other modules
-//! are a command each.
+//! [`embedded`] is the whole pipeline in a folder; the commands `classify` and `up` run it, once and for long. The other
+//! modules are a command each.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod answers;
@@ -14,6 +14,9 @@ pub mod embedded;
 mod lag;
 mod topics;
 mod up;
+
+#[doc = include_str!("../../../ARCHITECTURE.md")]
+pub mod architecture {}
 
 use clap::{Parser, Subcommand};
 use sightline_telemetry::{LogFormat, init_logs_at};

@@ -14,7 +14,9 @@ async fn each_service_killed_in_mid_flow_loses_and_doubles_nothing() {
     let images = ROUNDS * scenes.len();
     for round in 0..ROUNDS {
         for (name, bytes) in &scenes {
-            deployment.put(&format!("{round}/{name}"), bytes.clone()).await;
+            deployment
+                .put(&format!("{round}/{name}"), bytes.clone())
+                .await;
         }
     }
     let kills = ROUNDS * SERVICES.len();

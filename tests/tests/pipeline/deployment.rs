@@ -191,7 +191,12 @@ impl Deployment {
             let records = self.committed(topic);
             let keys: std::collections::BTreeSet<_> = records.iter().map(|r| &r.key).collect();
             let found = (records.len(), keys.len());
-            assert_eq!(found, (count, count), "records and keys in {}", topic.name());
+            assert_eq!(
+                found,
+                (count, count),
+                "records and keys in {}",
+                topic.name()
+            );
         }
         let letters = self.committed(Topic::DeadLetters);
         assert!(letters.is_empty(), "{letters:?}");

@@ -9,7 +9,13 @@ use std::collections::BTreeSet;
 async fn each_image_comes_out_once_with_label_thumbnail_and_times() {
     let deployment = Deployment::start("flow").await;
     let services = deployment.services(|_| Vec::new());
-    let keys = ["plain.jpg", "a b/ü+1%2F.jpg", "a+b", "日本/é.png", "q?a=b&c#d"];
+    let keys = [
+        "plain.jpg",
+        "a b/ü+1%2F.jpg",
+        "a+b",
+        "日本/é.png",
+        "q?a=b&c#d",
+    ];
     for key in keys {
         deployment.put(key, file("samples/stop__0023.jpg")).await;
     }
@@ -28,7 +34,10 @@ async fn each_image_comes_out_once_with_label_thumbnail_and_times() {
             times.inferred_ms,
             times.postprocessed_ms,
         ];
-        assert!(stages.iter().all(Option::is_some) && stages.is_sorted(), "{times:?}");
+        assert!(
+            stages.iter().all(Option::is_some) && stages.is_sorted(),
+            "{times:?}"
+        );
         let place = event.thumbnail.as_ref().unwrap();
         assert_eq!(place.key, format!("thumbnails/{key}_thumb.png"));
         let thumbnail = deployment.store.get(BUCKET, &place.key, None, 1 << 20);
@@ -72,13 +81,16 @@ async fn thumbnails_are_stored_for_the_labels_asked_for_and_results_for_all() {
         deployment.put(name, bytes.clone()).await;
     }
     let results = deployment.await_results(scenes.len().div_ceil(4));
-    let (with, without): (Vec<_>, Vec<_>) =
-        results.values().partition(|event| event.thumbnail.is_some());
+    let (with, without): (Vec<_>, Vec<_>) = results
+        .values()
+        .partition(|event| event.thumbnail.is_some());
     assert!(!with.is_empty() && !without.is_empty());
     let light = |label: &str| label.contains("traffic light");
     assert!(with.iter().all(|event| light(&event.labels[0].label)));
     assert!(!without.iter().any(|event| light(&event.labels[0].label)));
     let stored = deployment.store.list(BUCKET, "thumbnails/");
-    let stored = futures::TryStreamExt::try_collect::<Vec<_>>(stored).await.unwrap();
+    let stored = futures::TryStreamExt::try_collect::<Vec<_>>(stored)
+        .await
+        .unwrap();
     assert_eq!(stored.len(), with.len());
 }

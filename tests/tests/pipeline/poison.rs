@@ -23,26 +23,72 @@ async fn every_bad_input_is_a_dead_letter_and_its_neighbours_pass() {
         ("text.jpg", "preprocess", Reason::UnsupportedFormat),
     ];
     let bad_messages = [
-        (Topic::Ingest, "no json".to_owned(), "ingest", Reason::Malformed),
+        (
+            Topic::Ingest,
+            "no json".to_owned(),
+            "ingest",
+            Reason::Malformed,
+        ),
         (Topic::Ingest, "[1]".to_owned(), "ingest", Reason::Malformed),
-        (Topic::Ingest, notification("other", "a", 1), "ingest", Reason::BucketNotAllowed),
-        (Topic::Ingest, notification(BUCKET, "a%00b", 1), "ingest", Reason::InvalidKey),
-        (Topic::Ingest, notification(BUCKET, "huge", 1 << 40), "ingest", Reason::TooLarge),
-        (Topic::Ingest, notification(BUCKET, "gone.jpg", 5), "preprocess", Reason::NotFound),
-        (Topic::Images, "{}".to_owned(), "preprocess", Reason::Malformed),
-        (Topic::Tensors, "no safetensors".to_owned(), "infer", Reason::Malformed),
-        (Topic::Predictions, "\0\0\0".to_owned(), "postprocess", Reason::Malformed),
+        (
+            Topic::Ingest,
+            notification("other", "a", 1),
+            "ingest",
+            Reason::BucketNotAllowed,
+        ),
+        (
+            Topic::Ingest,
+            notification(BUCKET, "a%00b", 1),
+            "ingest",
+            Reason::InvalidKey,
+        ),
+        (
+            Topic::Ingest,
+            notification(BUCKET, "huge", 1 << 40),
+            "ingest",
+            Reason::TooLarge,
+        ),
+        (
+            Topic::Ingest,
+            notification(BUCKET, "gone.jpg", 5),
+            "preprocess",
+            Reason::NotFound,
+        ),
+        (
+            Topic::Images,
+            "{}".to_owned(),
+            "preprocess",
+            Reason::Malformed,
+        ),
+        (
+            Topic::Tensors,
+            "no safetensors".to_owned(),
+            "infer",
+            Reason::Malformed,
+        ),
+        (
+            Topic::Predictions,
+            "\0\0\0".to_owned(),
+            "postprocess",
+            Reason::Malformed,
+        ),
     ];
     let mut expected = BTreeSet::new();
     let mut neighbours = 0;
     for (name, stage, reason) in bad_objects {
-        deployment.put(&format!("good-{neighbours}"), good.clone()).await;
-        deployment.put(name, file(&format!("fixtures/broken/{name}"))).await;
+        deployment
+            .put(&format!("good-{neighbours}"), good.clone())
+            .await;
+        deployment
+            .put(name, file(&format!("fixtures/broken/{name}")))
+            .await;
         neighbours += 1;
         expected.insert((stage.to_owned(), reason));
     }
     for (topic, value, stage, reason) in bad_messages {
-        deployment.put(&format!("good-{neighbours}"), good.clone()).await;
+        deployment
+            .put(&format!("good-{neighbours}"), good.clone())
+            .await;
         deployment.publish(topic, value).await;
         neighbours += 1;
         expected.insert((stage.to_owned(), reason));
@@ -55,7 +101,10 @@ async fn every_bad_input_is_a_dead_letter_and_its_neighbours_pass() {
     assert_eq!(letters.len(), neighbours, "{letters:#?}");
     assert_eq!(found, expected);
     let results = deployment.await_results(neighbours);
-    assert!(results.keys().all(|key| key.starts_with("good-")), "{results:#?}");
+    assert!(
+        results.keys().all(|key| key.starts_with("good-")),
+        "{results:#?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,15 +126,25 @@ async fn a_dead_letter_is_listed_and_classified_once_its_cause_is_mended() {
     deployment
         .put("other.jpg", file("samples/stop__0023.jpg"))
         .await;
-    let copied = deployment.store.get(BUCKET, "other.jpg", None, 1 << 20).await.unwrap();
+    let copied = deployment
+        .store
+        .get(BUCKET, "other.jpg", None, 1 << 20)
+        .await
+        .unwrap();
     deployment.await_results(1);
     deployment.put("late.jpg", copied.bytes).await;
     deployment.await_results(2);
     let replayed = deployment.tool(&["dead-letters", "replay", &place]);
     assert!(replayed.status.success(), "{replayed:?}");
     let results = deployment.await_committed(Topic::Results, 3);
-    let late = results.iter().filter(|r| r.key.as_deref() == Some(&b"images/late.jpg"[..]));
-    assert_eq!(late.count(), 2, "its own notification's result and the replayed one's");
+    let late = results
+        .iter()
+        .filter(|r| r.key.as_deref() == Some(&b"images/late.jpg"[..]));
+    assert_eq!(
+        late.count(),
+        2,
+        "its own notification's result and the replayed one's"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,7 +158,9 @@ async fn the_tools_make_topics_and_show_lag() {
         let text = String::from_utf8(output.stdout).unwrap();
         let line = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
         let lags = text.lines().map(line).filter(|lag| {
-            lag["group"].as_str().is_some_and(|group| group.ends_with("ingest"))
+            lag["group"]
+                .as_str()
+                .is_some_and(|group| group.ends_with("ingest"))
         });
         lags.map(|lag| lag["lag"].as_i64().unwrap()).sum()
     };

@@ -13,7 +13,9 @@ async fn infer_scales_out_and_in_and_an_instance_that_dies_is_replaced() {
     let second = deployment.service("infer", "1", &flags);
     for round in 0..2 {
         for (name, bytes) in &scenes {
-            deployment.put(&format!("{round}/{name}"), bytes.clone()).await;
+            deployment
+                .put(&format!("{round}/{name}"), bytes.clone())
+                .await;
         }
     }
     second.await_ready();
@@ -45,7 +47,9 @@ async fn an_instance_that_was_frozen_commits_nothing_of_what_others_took_over() 
     services[2].process.signal("CONT").unwrap();
     // The zombie wakes with a batch in its hands; more work shows that both go on as good members.
     for (name, bytes) in &scenes {
-        deployment.put(&format!("again/{name}"), bytes.clone()).await;
+        deployment
+            .put(&format!("again/{name}"), bytes.clone())
+            .await;
     }
     deployment.await_committed(Topic::Results, 2 * scenes.len());
     deployment.assert_each_once(2 * scenes.len());

@@ -103,7 +103,13 @@ impl Pipeline {
             .map(|number| format!("{run}/{number:06}-{}", images[number % images.len()].0))
             .collect();
         let mut putting = JoinSet::new();
-        putting.spawn(put(store.clone(), self.bucket.clone(), self.rate, keys.clone(), images));
+        putting.spawn(put(
+            store.clone(),
+            self.bucket.clone(),
+            self.rate,
+            keys.clone(),
+            images,
+        ));
         let mut seen = Seen::new(&keys, &self.bucket);
         let bar = ProgressBar::new(count as u64);
         while seen.missing > 0 {
@@ -177,7 +183,8 @@ async fn put(
         let (store, bucket) = (store.clone(), bucket.clone());
         puts.spawn(async move {
             let put = store.put(&bucket, &key, bytes, "application/octet-stream");
-            put.await.with_context(|| format!("can't put s3://{bucket}/{key}"))?;
+            put.await
+                .with_context(|| format!("can't put s3://{bucket}/{key}"))?;
             Ok(())
         });
         while let Some(ended) = puts.try_join_next() {
@@ -233,7 +240,8 @@ impl Seen {
             Answer::Failed(_) => self.dead += 1,
             Answer::Classified { event, .. } => {
                 self.hops.push(hops_of(&event, now));
-                self.thumbnails.extend(event.thumbnail.map(|place| place.key));
+                self.thumbnails
+                    .extend(event.thumbnail.map(|place| place.key));
             }
         }
     }

@@ -184,7 +184,8 @@ impl PartitionLog {
         }
         header.base_offset = self.end();
         if header.is_control() {
-            self.active.note_end(&self.dir, &header, bytes, &self.producers)?;
+            self.active
+                .note_end(&self.dir, &header, bytes, &self.producers)?;
         }
         self.active.append(&self.files, &header, bytes)?;
         if header.is_control() {

@@ -134,12 +134,15 @@ impl Producers {
 
     /// Takes note of a stored end-of-transaction marker.
     pub fn end(&mut self, marker: &Header) {
-        let producer = self.by_id.entry(marker.producer_id).or_insert_with(|| Producer {
-            epoch: marker.producer_epoch,
-            sent: VecDeque::new(),
-            last_timestamp: marker.max_timestamp,
-            transaction_start: None,
-        });
+        let producer = self
+            .by_id
+            .entry(marker.producer_id)
+            .or_insert_with(|| Producer {
+                epoch: marker.producer_epoch,
+                sent: VecDeque::new(),
+                last_timestamp: marker.max_timestamp,
+                transaction_start: None,
+            });
         if producer.epoch < marker.producer_epoch {
             producer.epoch = marker.producer_epoch;
             producer.sent.clear();

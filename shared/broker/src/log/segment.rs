@@ -283,7 +283,15 @@ impl Segment {
         };
         let last_stable = stable.unwrap_or(header.next_offset());
         let marker_offset = header.base_offset;
-        self.note_aborted(dir, Aborted { producer_id, first_offset, marker_offset, last_stable })
+        self.note_aborted(
+            dir,
+            Aborted {
+                producer_id,
+                first_offset,
+                marker_offset,
+                last_stable,
+            },
+        )
     }
 
     /// The position of the last indexed batch that begins at or before `offset`.

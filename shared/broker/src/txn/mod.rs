@@ -198,7 +198,11 @@ impl Transactions {
             }
             Phase::Empty | Phase::Complete(_) => {}
         }
-        let fresh = if transaction.is_exhausted() { self.fresh_id()? } else { -1 };
+        let fresh = if transaction.is_exhausted() {
+            self.fresh_id()?
+        } else {
+            -1
+        };
         let next = transaction.initialise(expected, timeout_ms, clock::now_ms(), || fresh);
         self.write(id, &mut transaction, next)?;
         Ok((transaction.producer_id, transaction.epoch))

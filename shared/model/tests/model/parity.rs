@@ -101,7 +101,10 @@ fn the_bundled_models_logits_are_pytorchs() {
         let largest = expected.iter().fold(0.0, |a: f32, b| a.max(b.abs()));
         assert_eq!(top(&found), top(&expected), "{name}");
         for (a, b) in found.iter().zip(&expected) {
-            assert!((a - b).abs() <= 1e-3 * largest, "{name}: {a} instead of {b}");
+            assert!(
+                (a - b).abs() <= 1e-3 * largest,
+                "{name}: {a} instead of {b}"
+            );
         }
     }
 }
