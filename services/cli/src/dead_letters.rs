@@ -155,7 +155,7 @@ impl List {
         } else if letters.is_empty() {
             eprintln!("no dead letters");
         } else {
-            println!("{}", table(&letters));
+            println!("{}", table(&letters).trim_fmt());
         }
         Ok(())
     }

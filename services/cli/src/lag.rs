@@ -40,7 +40,7 @@ impl Lag {
                 println!("{}", serde_json::to_string(lag)?);
             }
         } else {
-            println!("{}", table(&lags));
+            println!("{}", table(&lags).trim_fmt());
         }
         Ok(())
     }

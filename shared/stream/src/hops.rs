@@ -20,6 +20,8 @@ const SERVICES: [&str; 6] = ["hop-1", "hop-2", "hop-3", "hop-4", "hop-5", "hop-6
 const PARTITIONS: i32 = 3;
 /// Records of a flat-out run.
 const FLAT_OUT: usize = 4000;
+/// Bytes that a flat-out publisher has under way.
+const FLAT_OUT_BYTES: usize = 48 << 20;
 
 /// What to measure.
 #[derive(Debug, Clone, Args)]
@@ -127,7 +129,7 @@ async fn measure(
         _ => FLAT_OUT,
     };
     let reader = Reader::open(kafka, &last, Start::Beginning)?;
-    wait_until_joined(kafka, looping, &statuses, topics).await?;
+    wait_until_joined(kafka, looping, &statuses, &mut stages, topics).await?;
     let longest = Duration::from_secs(settings.seconds + 60);
     let (go, started) = mpsc::sync_channel(1);
     let mut publishing = JoinSet::new();
@@ -180,10 +182,14 @@ async fn wait_until_joined(
     kafka: &KafkaSettings,
     looping: &LoopSettings,
     statuses: &[Status],
+    stages: &mut JoinSet<Result<(), Error>>,
     topics: &[Topic],
 ) -> Result<(), Error> {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !statuses.iter().all(Status::ready) && Instant::now() < deadline {
+        if let Some(ended) = stages.try_join_next() {
+            ended.map_err(|_| Error::Thread("stage"))??;
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let last = looping.prefixed(topics[topics.len() - 1].name());
@@ -213,13 +219,13 @@ async fn publish(
     count: usize,
     go: mpsc::SyncSender<Instant>,
 ) -> Result<(), Error> {
-    let publisher = Arc::new(Publisher::new(&kafka)?);
+    let publisher = Arc::new(Publisher::new(&unhurried(kafka, settings.rate))?);
     let body = Bytes::from_iter((0..settings.size).map(|_| rand::random::<u8>()));
     let start = tokio::time::Instant::now();
     // The observer is gone only when it has given up.
     go.send(start.into_std()).ok();
-    // Enough under way to keep the brokers busy, too little to make librdkafka spin over a queue it may not send yet.
-    let window = (2_000_000 / settings.size.max(1)).clamp(12, 2000);
+    // Enough under way to keep the brokers busy.
+    let window = (FLAT_OUT_BYTES / settings.size.max(1)).clamp(12, 2000);
     let mut sends = JoinSet::new();
     for number in 0..count {
         if settings.rate > 0.0 {
@@ -237,6 +243,16 @@ async fn publish(
         sent.map_err(|_| Error::Thread("publisher"))??;
     }
     Ok(())
+}
+
+/// Flat out, whole requests are worth waiting for: librdkafka spins over a queue that it may not send yet.
+fn unhurried(mut kafka: KafkaSettings, rate: f64) -> KafkaSettings {
+    if rate <= 0.0 {
+        let flat_out = ["linger.ms=5", "batch.size=4194304"];
+        let properties = flat_out.iter().filter_map(|text| text.parse().ok());
+        kafka.property.extend(properties);
+    }
+    kafka
 }
 
 /// Reads until all have come; the latency of each, in the order they came, and the time the whole took.

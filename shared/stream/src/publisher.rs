@@ -76,13 +76,19 @@ impl Publisher {
     }
 
     fn create(kafka: &KafkaSettings, transactional: Option<&str>) -> Result<Self, Error> {
-        let mut config = kafka.client_config("sightline-publisher")?;
+        let base = kafka.client_config("sightline-publisher")?;
+        let mut config = rdkafka::ClientConfig::new();
         config
             .set("linger.ms", "0")
-            .set("enable.idempotence", "true")
             .set("message.max.bytes", (64 << 20).to_string())
             .set("partitioner", "murmur2_random")
-            .set("socket.nagle.disable", "true")
+            .set("socket.nagle.disable", "true");
+        for (key, value) in base.config_map() {
+            config.set(key, value);
+        }
+        config
+            .set_log_level(base.log_level)
+            .set("enable.idempotence", "true")
             .set("allow.auto.create.topics", "false");
         if let Some(id) = transactional {
             config.set("transactional.id", id);

@@ -134,10 +134,18 @@ async fn an_object_put_is_classified_and_has_its_thumbnail() {
     assert!(process.wait(PATIENCE).success());
 }
 
+/// A number from the environment, for a longer run than the suite's.
+fn number(variable: &str, default: usize) -> usize {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().unwrap(),
+        Err(_) => default,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_again_and_again_it_classifies_each_image_once() {
-    const IMAGES: usize = 120;
-    const KILLS: usize = 5;
+    let images = number("SIGHTLINE_TEST_IMAGES", 120);
+    let kills = number("SIGHTLINE_TEST_KILLS", 5);
     let up = Up::new();
     let mut process = up.start();
     let store = up.store().await;
@@ -147,22 +155,23 @@ async fn killed_again_and_again_it_classifies_each_image_once() {
         .collect();
     scenes.sort();
     let uploads = {
-        let (store, scenes) = (store.clone(), scenes[..IMAGES].to_vec());
+        let store = store.clone();
         tokio::task::JoinSet::from_iter([async move {
-            for scene in scenes {
-                let bytes = Bytes::from(fs::read(&scene).unwrap());
-                put(&store, scene.file_name().unwrap().to_str().unwrap(), &bytes).await;
+            for (number, scene) in scenes.iter().cycle().take(images).enumerate() {
+                let bytes = Bytes::from(fs::read(scene).unwrap());
+                let name = scene.file_name().unwrap().to_str().unwrap();
+                put(&store, &format!("{number}/{name}"), &bytes).await;
             }
         }])
     };
-    for kill in 1..=KILLS {
-        tokio::task::block_in_place(|| up.results(kill * IMAGES / (KILLS + 2)));
+    for kill in 1..=kills {
+        tokio::task::block_in_place(|| up.results(kill * images / (kills + 2)));
         process.kill();
         process = up.start();
     }
     uploads.join_all().await;
-    let results = tokio::task::block_in_place(|| up.results(IMAGES));
-    assert_eq!(results.len(), IMAGES);
+    let results = tokio::task::block_in_place(|| up.results(images));
+    assert_eq!(results.len(), images);
     let twice: Vec<_> = results
         .iter()
         .filter(|(_, events)| events.len() != 1)

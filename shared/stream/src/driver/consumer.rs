@@ -192,7 +192,7 @@ impl Batching {
     /// What the topic after `input` takes by its layout. It matters for tensors: librdkafka sends a partition nothing
     /// more while five records are under way, and until then its thread spins.
     pub fn after(input: Topic) -> Self {
-        const MOST: usize = 4 << 20;
+        const MOST: usize = 7 << 20;
         let next = Topic::ALL.iter().skip_while(|t| **t != input).nth(1);
         let limit = next.map_or(1 << 20, |topic| topic.layout().max_message_bytes as usize);
         Self::UpTo((limit / 8 * 7).min(MOST))
