@@ -47,7 +47,9 @@ pub struct Report {
     pub hops: u8,
     pub rate: f64,
     pub size: usize,
-    /// Records that came out, warm-up included.
+    /// Records that went in.
+    pub sent: usize,
+    /// Records that came out within a minute after the last, warm-up included.
     pub records: usize,
     pub p50_ms: f64,
     pub p99_ms: f64,
@@ -147,7 +149,7 @@ async fn measure(
         ended.map_err(|_| Error::Thread("stage"))??;
     }
     let (latencies, elapsed) = seen?;
-    Ok(report(settings, latencies, elapsed))
+    Ok(report(settings, expected, latencies, elapsed))
 }
 
 fn start_stages(
@@ -284,7 +286,12 @@ fn observe(
     Ok((latencies, elapsed))
 }
 
-fn report(settings: &Settings, mut latencies: Vec<Duration>, elapsed: Duration) -> Report {
+fn report(
+    settings: &Settings,
+    sent: usize,
+    mut latencies: Vec<Duration>,
+    elapsed: Duration,
+) -> Report {
     let records = latencies.len();
     if settings.rate > 0.0 {
         latencies.drain(..records / 4);
@@ -295,6 +302,7 @@ fn report(settings: &Settings, mut latencies: Vec<Duration>, elapsed: Duration) 
         hops: settings.hops,
         rate: settings.rate,
         size: settings.size,
+        sent,
         records,
         p50_ms: ms(0.5),
         p99_ms: ms(0.99),

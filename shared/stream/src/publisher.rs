@@ -76,18 +76,15 @@ impl Publisher {
     }
 
     fn create(kafka: &KafkaSettings, transactional: Option<&str>) -> Result<Self, Error> {
-        let base = kafka.client_config("sightline-publisher")?;
-        let mut config = rdkafka::ClientConfig::new();
+        let largest = (64 << 20).to_string();
+        let defaults = [
+            ("linger.ms", "0"),
+            ("message.max.bytes", &largest),
+            ("partitioner", "murmur2_random"),
+            ("socket.nagle.disable", "true"),
+        ];
+        let mut config = kafka.client_config("sightline-publisher", &defaults)?;
         config
-            .set("linger.ms", "0")
-            .set("message.max.bytes", (64 << 20).to_string())
-            .set("partitioner", "murmur2_random")
-            .set("socket.nagle.disable", "true");
-        for (key, value) in base.config_map() {
-            config.set(key, value);
-        }
-        config
-            .set_log_level(base.log_level)
             .set("enable.idempotence", "true")
             .set("allow.auto.create.topics", "false");
         if let Some(id) = transactional {

@@ -41,7 +41,7 @@ impl Reader {
     /// # Errors
     /// [`Error::Topic`] where there is no such topic.
     pub fn open(kafka: &KafkaSettings, topic: &str, start: Start) -> Result<Self, Error> {
-        let mut config = kafka.client_config("sightline-reader")?;
+        let mut config = kafka.client_config("sightline-reader", &[])?;
         config
             // Needed by the client library, never joined and never committed to.
             .set("group.id", "sightline-reader")

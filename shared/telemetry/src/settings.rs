@@ -2,7 +2,6 @@
 
 use clap::{
     Arg, ArgMatches, Command, CommandFactory, FromArgMatches,
-    builder::OsStringValueParser,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use std::ffi::OsString;
@@ -37,27 +36,34 @@ pub fn parse<S: Settings>(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Parsed<S>, Refusal> {
     let command = S::command();
-    let shown = command.clone();
-    let matches = collect(command, arguments.into_iter().collect())?;
-    let settings =
-        S::from_arg_matches(&matches).map_err(|error| Refusal::Wrong(vec![sentence(&error)]))?;
-    let problems = settings.problems();
-    if !problems.is_empty() {
-        return Err(Refusal::Wrong(problems));
+    let (matches, mut problems) = collect(command.clone(), arguments.into_iter().collect())?;
+    match S::from_arg_matches(&matches) {
+        Ok(settings) => {
+            problems.extend(settings.problems());
+            if problems.is_empty() {
+                let effective = effective(&command, &matches);
+                return Ok(Parsed {
+                    settings,
+                    effective,
+                });
+            }
+        }
+        // A required value is missing, which has been said.
+        Err(_) if !problems.is_empty() => {}
+        Err(error) => problems.push(sentence(&error)),
     }
-    Ok(Parsed {
-        settings,
-        effective: effective(&shown, &matches),
-    })
+    Err(Refusal::Wrong(problems))
 }
 
-/// clap stops at the first error. What it complained of is noted and made harmless, until nothing is left to note.
-fn collect(mut command: Command, mut arguments: Vec<OsString>) -> Result<ArgMatches, Refusal> {
+/// clap stops at the first error. What it complained of is noted and taken away, until nothing is left to note.
+fn collect(
+    mut command: Command,
+    mut arguments: Vec<OsString>,
+) -> Result<(ArgMatches, Vec<String>), Refusal> {
     let mut problems = Vec::new();
     loop {
         let error = match command.clone().try_get_matches_from(arguments.iter()) {
-            Ok(matches) if problems.is_empty() => return Ok(matches),
-            Ok(_) => return Err(Refusal::Wrong(problems)),
+            Ok(matches) => return Ok((matches, problems)),
             Err(error) => error,
         };
         if matches!(
@@ -66,16 +72,18 @@ fn collect(mut command: Command, mut arguments: Vec<OsString>) -> Result<ArgMatc
         ) {
             return Err(Refusal::Asked(error.render().ansi().to_string()));
         }
-        problems.push(sentence(&error));
-        match forgiving(command, &mut arguments, &error) {
-            Some(next) => command = next,
-            None => return Err(Refusal::Wrong(problems)),
+        let problem = sentence(&error);
+        let stuck = problems.contains(&problem);
+        problems.push(problem);
+        match without(command, &mut arguments, &error) {
+            Some(next) if !stuck => command = next,
+            _ => return Err(Refusal::Wrong(problems)),
         }
     }
 }
 
-/// The command without what `error` complained of, or none where that can't be told.
-fn forgiving(
+/// The command and the arguments without what `error` complained of, or none where that can't be told.
+fn without(
     command: Command,
     arguments: &mut Vec<OsString>,
     error: &clap::Error,
@@ -86,35 +94,35 @@ fn forgiving(
         _ => return None,
     };
     if error.kind() == ErrorKind::UnknownArgument {
-        let before = arguments.len();
-        arguments.retain(|argument| {
-            let text = argument.to_string_lossy();
-            !named
-                .iter()
-                .any(|name| text == name.as_str() || text.starts_with(&format!("{name}=")))
-        });
-        return (arguments.len() < before).then_some(command);
+        named.iter().for_each(|name| take_away(arguments, name, 0));
+        return Some(command);
     }
     // Only a built argument can print itself, and only an unbuilt command can be changed.
     let mut built = command.clone();
     built.build();
-    let ids: Vec<_> = built
+    let mut complained = built
         .get_arguments()
-        .filter(|arg| named.contains(&arg.to_string()))
-        .map(|arg| arg.get_id().clone())
-        .collect();
-    if ids.is_empty() {
-        return None;
-    }
-    let lenient = |arg: Arg| {
-        arg.required(false)
-            .num_args(0..)
-            .value_parser(OsStringValueParser::new())
-    };
-    Some(
-        ids.into_iter()
-            .fold(command, |command, id| command.mut_arg(id, lenient)),
-    )
+        .filter(|arg| named.contains(&arg.to_string()));
+    complained.try_fold(command.clone(), |command, arg| {
+        take_away(arguments, &format!("--{}", arg.get_long()?), 1);
+        Some(command.mut_arg(arg.get_id(), |arg| arg.required(false).env(None::<&str>)))
+    })
+}
+
+/// Removes each `flag` with that many values after it, and each `flag=value`.
+fn take_away(arguments: &mut Vec<OsString>, flag: &str, values: usize) {
+    let with_value = format!("{flag}=");
+    let mut skip = 0;
+    arguments.retain(|argument| {
+        let text = argument.to_string_lossy();
+        if text == flag {
+            skip = values;
+            return false;
+        }
+        let follows = skip > 0 && !text.starts_with("--");
+        skip = skip.saturating_sub(1);
+        !follows && !text.starts_with(&with_value)
+    });
 }
 
 /// clap's message without its `error: ` and its hint at --help.
@@ -195,11 +203,12 @@ mod tests {
     }
 
     #[test]
-    fn combinations_are_checked_after_the_values() {
-        assert_eq!(
-            problems(&["--batch", "0", "--bucket", "b"]),
-            ["--batch must be at least 1"]
-        );
+    fn combinations_are_checked_beside_values_that_cannot_be_read() {
+        let zero = "--batch must be at least 1";
+        assert_eq!(problems(&["--batch", "0", "--bucket", "b"]), [zero]);
+        let found = problems(&["--listen", "nowhere", "--batch", "0", "--bucket", "b"]);
+        assert_eq!(found.len(), 2, "{found:#?}");
+        assert!(found[0].contains("--listen") && found[1] == zero);
     }
 
     #[test]

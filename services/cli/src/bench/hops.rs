@@ -1,5 +1,6 @@
 //! `sightline bench hops`: what the loop costs.
 
+use anyhow::ensure;
 use clap::Args;
 use sightline_stream::{KafkaSettings, LoopSettings, hops};
 
@@ -30,6 +31,8 @@ impl Hops {
         } else {
             println!("{report}");
         }
+        let (sent, came) = (report.sent, report.records);
+        ensure!(sent == came, "{sent} records went in and {came} came out");
         Ok(())
     }
 }

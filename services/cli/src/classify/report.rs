@@ -87,7 +87,11 @@ impl Report {
         }
         self.rows.sort_by(|(a, _), (b, _)| a.cmp(b));
         let seconds = self.start.elapsed().as_secs_f64();
-        let text = format!("{}\n\n{}\n", table(&self.rows).trim_fmt(), self.summary(seconds));
+        let text = format!(
+            "{}\n\n{}\n",
+            table(&self.rows).trim_fmt(),
+            self.summary(seconds)
+        );
         // A reader that went away, such as head, is no error of ours.
         let _ = stdout().write_all(text.as_bytes());
     }

@@ -34,7 +34,7 @@ pub async fn lag(
 }
 
 fn lag_of(kafka: &KafkaSettings, group: &str, topic: &str) -> Result<Vec<PartitionLag>, Error> {
-    let mut config = kafka.client_config("sightline-admin")?;
+    let mut config = kafka.client_config("sightline-admin", &[])?;
     config
         .set("group.id", group)
         .set("enable.auto.commit", "false")

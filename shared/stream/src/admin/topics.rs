@@ -54,7 +54,7 @@ impl TopicSpec {
 
 fn client(kafka: &KafkaSettings) -> Result<AdminClient<DefaultClientContext>, Error> {
     kafka
-        .client_config("sightline-admin")?
+        .client_config("sightline-admin", &[])?
         .create()
         .map_err(Error::fatal("connect"))
 }
@@ -174,7 +174,7 @@ pub(crate) fn partition_count(
 }
 
 fn consumer(kafka: &KafkaSettings) -> Result<BaseConsumer<Quiet>, Error> {
-    let mut config = kafka.client_config("sightline-admin")?;
+    let mut config = kafka.client_config("sightline-admin", &[])?;
     config.set("allow.auto.create.topics", "false");
     BaseConsumer::from_config_and_context(&config, Quiet).map_err(Error::fatal("connect"))
 }

@@ -135,8 +135,7 @@ pub(crate) fn config(
     service: &str,
 ) -> Result<ClientConfig, Error> {
     let identity = settings.prefixed(&format!("{service}.{}", settings.instance));
-    let mut config = ClientConfig::new();
-    for (key, value) in [
+    let defaults = [
         ("fetch.wait.max.ms", "100"),
         ("fetch.min.bytes", "1"),
         ("fetch.message.max.bytes", "8388608"),
@@ -147,14 +146,8 @@ pub(crate) fn config(
         ("reconnect.backoff.max.ms", "1000"),
         ("socket.nagle.disable", "true"),
         ("statistics.interval.ms", "5000"),
-    ] {
-        config.set(key, value);
-    }
-    let base = kafka.client_config(&identity)?;
-    for (key, value) in base.config_map() {
-        config.set(key, value);
-    }
-    config.set_log_level(base.log_level);
+    ];
+    let mut config = kafka.client_config(&identity, &defaults)?;
     let group = settings.group.as_deref().unwrap_or(service);
     let session = settings.session_timeout;
     config
@@ -213,25 +206,20 @@ pub(crate) fn producer_config(
         0 => identity.clone(),
         n => format!("{identity}~{n}"),
     };
-    let mut config = ClientConfig::new();
-    for (key, value) in [
+    let mut defaults = vec![
         ("linger.ms", "0"),
         ("reconnect.backoff.max.ms", "1000"),
         ("retry.backoff.ms", "20"),
         ("socket.nagle.disable", "true"),
         ("topic.metadata.refresh.interval.ms", "10000"),
         ("partitioner", "murmur2_random"),
-    ] {
-        config.set(key, value);
+    ];
+    let bytes;
+    if let Batching::UpTo(most) = batch {
+        bytes = most.to_string();
+        defaults.push(("batch.size", &bytes));
     }
-    if let Batching::UpTo(bytes) = batch {
-        config.set("batch.size", bytes.to_string());
-    }
-    let base = kafka.client_config(&identity)?;
-    for (key, value) in base.config_map() {
-        config.set(key, value);
-    }
-    config.set_log_level(base.log_level);
+    let mut config = kafka.client_config(&identity, &defaults)?;
     if batch == Batching::Single {
         config.set("batch.num.messages", "1");
     }

@@ -257,14 +257,21 @@ impl KafkaSettings {
         found
     }
 
-    /// The configuration that every client starts from.
-    pub(crate) fn client_config(&self, client_id: &str) -> Result<ClientConfig, Error> {
+    /// The configuration that every client starts from. A property given by hand wins over `defaults`.
+    pub(crate) fn client_config(
+        &self,
+        client_id: &str,
+        defaults: &[(&str, &str)],
+    ) -> Result<ClientConfig, Error> {
         let problems = self.problems();
         if !problems.is_empty() {
             return Err(Error::Settings(problems.join("; ")));
         }
         let mut config = ClientConfig::new();
         config.set_log_level(RDKafkaLogLevel::Warning);
+        for (key, value) in defaults {
+            config.set(*key, *value);
+        }
         for Property { key, value } in &self.property {
             config.set(key, value);
         }
@@ -303,6 +310,21 @@ mod tests {
         settings.sasl_password = Some("hunter2".parse().unwrap());
         settings.property = vec!["ssl.key.password=hunter2".parse().unwrap()];
         assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn what_is_given_by_hand_wins_over_defaults_and_secrets_arrive_whole() {
+        let mut settings = KafkaSettings::at("h:1");
+        settings.security_protocol = SecurityProtocol::SaslPlaintext;
+        settings.sasl_mechanism = Some(SaslMechanism::Plain);
+        settings.sasl_username = Some("alice".into());
+        settings.sasl_password = Some("hunter2".parse().unwrap());
+        settings.property = vec!["linger.ms=7".parse().unwrap()];
+        let defaults = [("linger.ms", "0"), ("retry.backoff.ms", "20")];
+        let config = settings.client_config("me", &defaults).unwrap();
+        assert_eq!(config.get("sasl.password"), Some("hunter2"));
+        assert_eq!(config.get("linger.ms"), Some("7"));
+        assert_eq!(config.get("retry.backoff.ms"), Some("20"));
     }
 
     #[test]
