@@ -39,6 +39,11 @@ impl Aligned {
         }
     }
 
+    /// Floats it holds.
+    pub(crate) fn len(&self) -> usize {
+        self.floats
+    }
+
     /// The first float, for reading and writing.
     pub(crate) fn pointer(&self) -> *mut f32 {
         self.start.as_ptr()

@@ -1,18 +1,13 @@
-//! A convolution with packed weights, and how its work is cut for caches and threads.
+//! A convolution with packed weights, by the method that is fastest for its shape, and how its work is cut for threads.
 
 use std::ops::Range;
 
+use crate::direct::Direct;
 use crate::error::{Error, expect};
 use crate::extent::Extent;
 use crate::isa::Isa;
-use crate::kernels::{Panel, Pixel};
-use crate::packing::{Packed, Slice};
+use crate::winograd::Winograd;
 
-/// Output pixels that go through all panels before the next ones: whole tiles of any height up to six,
-/// whose inputs stay in the second-level cache and whose places are looked up once.
-const BLOCK: usize = 120;
-/// Bytes of input that a block of pixels may span, to stay in the second-level cache beside the weights.
-const INPUT_BYTES: usize = 160 << 10;
 /// Multiplications that are worth a chunk of their own: some ten microseconds.
 const CHUNK_MACS: usize = 400_000;
 /// Chunks for each thread, so that a thread that lost its core delays the others little.
@@ -34,15 +29,20 @@ pub struct Shape {
 /// A two-dimensional convolution with its bias, packed for the kernels of one instruction set.
 pub struct Conv2d {
     shape: Shape,
-    packed: Packed,
+    method: Method,
 }
 
-/// How the work on a convolution is cut: blocks of output pixels times groups of panels.
+enum Method {
+    Direct(Direct),
+    Winograd(Winograd),
+}
+
+/// How the work on a convolution is cut: blocks of units (output pixels, or tiles of them) times groups of panels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cut {
-    pixels: usize,
-    blocks: usize,
-    groups: usize,
+    pub(crate) units: usize,
+    pub(crate) blocks: usize,
+    pub(crate) groups: usize,
 }
 
 impl Cut {
@@ -85,15 +85,15 @@ impl Conv2d {
         if least.contains(&0) {
             return Err(Error::Unsupported(format!("a size of zero in {shape:?}")));
         }
-        let taps = height * width;
-        let inputs = shape.in_channels * taps;
+        let inputs = shape.in_channels * height * width;
         expect("weight", shape.out_channels * inputs, weight.len())?;
         expect("bias", shape.out_channels, bias.len())?;
-        let packed = Packed::new(isa, shape.out_channels, inputs, bias, |o, k| {
-            let (tap, channel) = (k / shape.in_channels, k % shape.in_channels);
-            weight[o * inputs + channel * taps + tap]
-        });
-        Ok(Self { shape, packed })
+        let method = if Winograd::suits(&shape) {
+            Method::Winograd(Winograd::new(isa, weight, bias, &shape))
+        } else {
+            Method::Direct(Direct::new(isa, weight, bias, &shape))
+        };
+        Ok(Self { shape, method })
     }
 
     pub fn shape(&self) -> &Shape {
@@ -119,23 +119,15 @@ impl Conv2d {
     pub(crate) fn cut(&self, images: usize, output: &Extent, threads: usize) -> Cut {
         let Shape {
             kernel,
-            stride,
             in_channels,
             out_channels,
             ..
         } = self.shape;
-        let pixels = images * output.pixels();
-        let macs = pixels * out_channels * in_channels * kernel.0 * kernel.1;
+        let macs = images * output.pixels() * out_channels * in_channels * kernel.0 * kernel.1;
         let wanted = (macs / CHUNK_MACS).clamp(1, threads * CHUNKS_A_THREAD);
-        let span = in_channels * size_of::<f32>() * stride.min(kernel.1);
-        let fitting = (INPUT_BYTES / span).clamp(24, 4096);
-        let blocks = pixels.div_ceil(fitting);
-        let groups = wanted.div_ceil(blocks).min(self.packed.slices.len());
-        let blocks = blocks.max(wanted.div_ceil(groups)).min(pixels);
-        Cut {
-            pixels,
-            blocks,
-            groups,
+        match &self.method {
+            Method::Direct(direct) => direct.cut(&self.shape, images, output, wanted),
+            Method::Winograd(winograd) => winograd.cut(images, output, wanted),
         }
     }
 
@@ -146,92 +138,16 @@ impl Conv2d {
     /// of at least the padding, the output of this convolution's size, the residual of the output's.
     /// No one else writes the input or the residual, or touches this chunk's part of the output.
     pub(crate) unsafe fn compute(&self, views: &Views, cut: &Cut, chunk: usize) {
-        let slices = part(self.packed.slices.len(), cut.groups, chunk / cut.blocks);
-        let pixels = part(cut.pixels, cut.blocks, chunk % cut.blocks);
-        let mut places = [Pixel::default(); BLOCK];
-        let mut first = pixels.start;
-        while first < pixels.end {
-            let block = &mut places[..BLOCK.min(pixels.end - first)];
-            self.place(views, first, block);
-            for slice in &self.packed.slices[slices.clone()] {
-                // SAFETY: `place` keeps to the extents, which the caller vouches for.
-                unsafe { self.compute_slice(views, slice, block) };
+        let units = part(cut.units, cut.blocks, chunk % cut.blocks);
+        let group = (chunk / cut.blocks, cut.groups);
+        // SAFETY: as the caller promises.
+        unsafe {
+            match &self.method {
+                Method::Direct(direct) => direct.compute(&self.shape, views, units, group),
+                Method::Winograd(winograd) => {
+                    winograd.compute(self.shape.padding, views, units, group);
+                }
             }
-            first += block.len();
-        }
-    }
-
-    /// Looks up where the output pixels from `first` on read and write.
-    fn place(&self, views: &Views, first: usize, places: &mut [Pixel]) {
-        let Shape {
-            stride, padding, ..
-        } = self.shape;
-        let (input, output) = (&views.input.1, &views.output.1);
-        let residual = views.residual.as_ref().map_or(output, |(_, extent)| extent);
-        let inset = input.border - padding;
-        let (mut n, in_image) = (first / output.pixels(), first % output.pixels());
-        let (mut y, mut x) = (in_image / output.width, in_image % output.width);
-        let mut places = places.iter_mut();
-        while places.len() > 0 {
-            let mut place = Pixel {
-                input: n * input.image()
-                    + (y * stride + inset) * input.row()
-                    + (x * stride + inset) * input.channels,
-                output: output.at(n, y, x),
-                residual: residual.at(n, y, x),
-            };
-            for to in places.by_ref().take(output.width - x) {
-                *to = place;
-                place.input += stride * input.channels;
-                place.output += output.channels;
-                place.residual += output.channels;
-            }
-            x = 0;
-            y += 1;
-            if y == output.height {
-                y = 0;
-                n += 1;
-            }
-        }
-    }
-
-    /// Computes the channels of `slice` at `places`, in tiles of as equal a height as can be.
-    ///
-    /// # Safety
-    /// As [`Conv2d::compute`]; `places` lie inside the views' extents.
-    unsafe fn compute_slice(&self, views: &Views, slice: &Slice, places: &[Pixel]) {
-        let Shape {
-            kernel,
-            in_channels,
-            ..
-        } = self.shape;
-        let residual = match views.residual {
-            // SAFETY: an output channel's index is within the first pixel.
-            Some((start, _)) => unsafe { start.add(slice.first) },
-            None => std::ptr::null(),
-        };
-        // SAFETY: the slice's first channel, weights and bias lie within their blocks.
-        let panel = unsafe {
-            Panel {
-                input: views.input.0,
-                output: views.output.0.add(slice.first),
-                residual,
-                weights: self.packed.weights.pointer().add(slice.weights),
-                bias: self.packed.bias.pointer().add(slice.first),
-                runs: kernel.0,
-                run_length: kernel.1 * in_channels,
-                run_stride: views.input.1.row(),
-                channels: slice.channels,
-                relu: views.relu,
-            }
-        };
-        let kernels = slice.family.by_pixels;
-        let tiles = places.len().div_ceil(kernels.len());
-        for tile in 0..tiles {
-            let tile = &places[part(places.len(), tiles, tile)];
-            // SAFETY: the family is of an available instruction set; the tile has as many pixels as
-            // its kernel computes; the panel and the places keep the rest of `Kernel`'s conditions.
-            unsafe { kernels[tile.len() - 1](&panel, tile.as_ptr()) };
         }
     }
 }

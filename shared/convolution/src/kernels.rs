@@ -5,6 +5,7 @@
 //! Because activations are channels-last with a border, the inputs of one pixel are `runs` stretches
 //! (one for each kernel row) of `run_length` floats side by side, and a 1×1 convolution is one stretch.
 
+use crate::convolution::part;
 use crate::isa::Isa;
 use crate::lanes::Lanes;
 
@@ -46,7 +47,7 @@ pub(crate) struct Pixel {
 pub(crate) type Kernel = unsafe fn(panel: &Panel, pixels: *const Pixel);
 
 /// The widest panel: four vectors of sixteen.
-const WIDEST: usize = 64;
+pub(crate) const WIDEST: usize = 64;
 
 /// Inner products from this length on announce their outputs: shorter ones are done before a line comes.
 const LONG: usize = 64;
@@ -56,6 +57,21 @@ pub(crate) struct Family {
     /// Output channels of a panel.
     pub(crate) width: usize,
     pub(crate) by_pixels: &'static [Kernel],
+}
+
+impl Family {
+    /// Computes all `pixels`, in tiles of as equal a height as can be.
+    ///
+    /// # Safety
+    /// As [`Kernel`], for each of the pixels.
+    pub(crate) unsafe fn compute(&self, panel: &Panel, pixels: &[Pixel]) {
+        let tiles = pixels.len().div_ceil(self.by_pixels.len());
+        for tile in 0..tiles {
+            let tile = &pixels[part(pixels.len(), tiles, tile)];
+            // SAFETY: the tile has as many pixels as its kernel computes; the rest is the caller's promise.
+            unsafe { self.by_pixels[tile.len() - 1](panel, tile.as_ptr()) };
+        }
+    }
 }
 
 /// The panel widths of an instruction set, widest first.

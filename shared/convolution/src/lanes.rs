@@ -16,6 +16,7 @@ pub(crate) trait Lanes: Copy {
     unsafe fn splat(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
     unsafe fn add(self, other: Self) -> Self;
+    unsafe fn subtract(self, other: Self) -> Self;
     /// The larger of each lane and zero.
     unsafe fn relu(self) -> Self;
     /// `self + a * b`.
@@ -61,6 +62,11 @@ impl Lanes for Plain {
     }
 
     #[inline(always)]
+    unsafe fn subtract(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] - other.0[i]))
+    }
+
+    #[inline(always)]
     unsafe fn relu(self) -> Self {
         Self(self.0.map(|lane| if lane > 0.0 { lane } else { 0.0 }))
     }
@@ -77,7 +83,7 @@ impl Lanes for Plain {
 
 #[cfg(target_arch = "x86_64")]
 macro_rules! x86_lanes {
-    ($vector:ident, $count:literal, $zero:ident, $load:ident, $splat:ident, $store:ident, $add:ident, $max:ident, $fma:ident) => {
+    ($vector:ident, $count:literal, $zero:ident, $load:ident, $splat:ident, $store:ident, $add:ident, $sub:ident, $max:ident, $fma:ident) => {
         impl Lanes for $vector {
             const COUNT: usize = $count;
 
@@ -118,6 +124,12 @@ macro_rules! x86_lanes {
             }
 
             #[inline(always)]
+            unsafe fn subtract(self, other: Self) -> Self {
+                // SAFETY: the caller vouches for the instruction set.
+                unsafe { $sub(self, other) }
+            }
+
+            #[inline(always)]
             unsafe fn relu(self) -> Self {
                 // SAFETY: the caller vouches for the instruction set.
                 unsafe { $max(self, $zero()) }
@@ -141,6 +153,7 @@ x86_lanes!(
     _mm256_set1_ps,
     _mm256_storeu_ps,
     _mm256_add_ps,
+    _mm256_sub_ps,
     _mm256_max_ps,
     _mm256_fmadd_ps
 );
@@ -153,6 +166,7 @@ x86_lanes!(
     _mm512_set1_ps,
     _mm512_storeu_ps,
     _mm512_add_ps,
+    _mm512_sub_ps,
     _mm512_max_ps,
     _mm512_fmadd_ps
 );

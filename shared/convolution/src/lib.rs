@@ -30,6 +30,7 @@
 
 mod aligned;
 mod convolution;
+mod direct;
 mod error;
 mod extent;
 mod input;
@@ -42,6 +43,7 @@ mod plan;
 mod pooling;
 mod program;
 mod threads;
+mod winograd;
 
 pub use convolution::{Conv2d, Shape};
 pub use error::Error;

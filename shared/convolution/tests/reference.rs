@@ -243,6 +243,39 @@ proptest! {
     }
 }
 
+/// Shapes that are computed by Winograd's method, with outputs of odd and even sizes.
+fn winograd_cases() -> impl Strategy<Value = Case> {
+    let channels = (2usize..8).prop_map(|sixteens| 16 * sixteens);
+    let sizes = (1usize..4, 3usize..18, 3usize..18, 0usize..4);
+    (channels.clone(), channels, sizes, cases()).prop_map(
+        |(out_channels, in_channels, (n, h, w, padding), case)| Case {
+            shape: Shape {
+                out_channels,
+                in_channels,
+                kernel: (3, 3),
+                stride: 1,
+                padding,
+                groups: 1,
+            },
+            n,
+            h,
+            w,
+            ..case
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn winograd_agrees_with_the_naive_convolution(case in winograd_cases()) {
+        for isa in Isa::all_available() {
+            check(&case, isa);
+        }
+    }
+}
+
 /// A block as in ResNet: stem, pool, bottleneck with a projection, classifier; and a smaller batch in
 /// an arena that a larger one left behind.
 #[test]

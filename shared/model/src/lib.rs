@@ -14,6 +14,7 @@ mod hub;
 mod layers;
 mod manifest;
 mod model;
+pub mod random;
 mod resnet;
 mod source;
 mod stock;

@@ -63,6 +63,7 @@ pub struct Model {
     architecture: Architecture,
     manifest: Manifest,
     weights_sha256: String,
+    threads: usize,
     network: Network,
 }
 
@@ -121,6 +122,7 @@ pub fn load(source: &Source, options: &Options) -> Result<Model, Error> {
         architecture,
         manifest,
         weights_sha256,
+        threads,
         network,
     })
 }
@@ -142,6 +144,11 @@ impl Model {
     /// SHA-256 of the weights file, hexadecimal.
     pub fn weights_sha256(&self) -> &str {
         &self.weights_sha256
+    }
+
+    /// Threads of the CPU that compute.
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 
     /// [3, height, width].
