@@ -20,6 +20,8 @@ pub(crate) struct Panel {
     pub(crate) residual: *const f32,
     pub(crate) weights: *const f32,
     pub(crate) bias: *const f32,
+    /// What will be read after this panel's weights, to be brought near meanwhile: any address.
+    pub(crate) next: *const f32,
     pub(crate) runs: usize,
     pub(crate) run_length: usize,
     pub(crate) run_stride: usize,
@@ -49,6 +51,9 @@ pub(crate) type Kernel = unsafe fn(panel: &Panel, pixels: *const Pixel);
 /// The widest panel: four vectors of sixteen.
 pub(crate) const WIDEST: usize = 64;
 
+/// Floats of a cache line.
+const LINE: usize = 16;
+
 /// Inner products from this length on announce their outputs: shorter ones are done before a line comes.
 const LONG: usize = 64;
 
@@ -60,14 +65,23 @@ pub(crate) struct Family {
 }
 
 impl Family {
-    /// Computes all `pixels`, in tiles of as equal a height as can be.
+    /// Computes all `pixels`, in tiles of as equal a height as can be. Weights come from afar once and from the
+    /// second-level cache for every further tile; meanwhile each tile asks for its share of the next panel's.
     ///
     /// # Safety
     /// As [`Kernel`], for each of the pixels.
     pub(crate) unsafe fn compute(&self, panel: &Panel, pixels: &[Pixel]) {
         let tiles = pixels.len().div_ceil(self.by_pixels.len());
-        for tile in 0..tiles {
-            let tile = &pixels[part(pixels.len(), tiles, tile)];
+        let steps = panel.runs * panel.run_length;
+        for number in 0..tiles {
+            let tile = &pixels[part(pixels.len(), tiles, number)];
+            let asked = number * steps * LINE;
+            let next = if asked < steps * self.width {
+                panel.next.wrapping_add(asked)
+            } else {
+                panel.weights
+            };
+            let panel = &Panel { next, ..*panel };
             // SAFETY: the tile has as many pixels as its kernel computes; the rest is the caller's promise.
             unsafe { self.by_pixels[tile.len() - 1](panel, tile.as_ptr()) };
         }
@@ -111,10 +125,13 @@ unsafe fn tile<L: Lanes, const P: usize, const V: usize>(panel: &Panel, pixels: 
             }
         }
         let mut weights = panel.weights;
+        let mut next = panel.next;
         for run in 0..panel.runs {
             let inputs: [*const f32; P] =
                 std::array::from_fn(|p| panel.input.add(pixels[p].input + run * panel.run_stride));
             for k in 0..panel.run_length {
+                L::prefetch_far(next);
+                next = next.wrapping_add(LINE);
                 let mut row = [L::zero(); V];
                 for v in 0..V {
                     row[v] = L::load(weights.add(v * L::COUNT));

@@ -9,8 +9,10 @@ use std::arch::x86_64::*;
 /// valid for [`Lanes::COUNT`] floats (one for `splat`), in any alignment.
 pub(crate) trait Lanes: Copy {
     const COUNT: usize;
-    /// Hints that the line at `at` will be used; any address may be given.
+    /// Hints that the line at `at` will be used at once; any address may be given.
     fn prefetch(at: *const f32);
+    /// Hints that the line at `at` will be used soon, but not before much else.
+    fn prefetch_far(at: *const f32);
     unsafe fn zero() -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn splat(from: *const f32) -> Self;
@@ -32,6 +34,9 @@ impl Lanes for Plain {
 
     #[inline(always)]
     fn prefetch(_: *const f32) {}
+
+    #[inline(always)]
+    fn prefetch_far(_: *const f32) {}
 
     #[inline(always)]
     unsafe fn zero() -> Self {
@@ -91,6 +96,12 @@ macro_rules! x86_lanes {
             fn prefetch(at: *const f32) {
                 // SAFETY: SSE is part of x86-64, and a prefetch never faults.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+            }
+
+            #[inline(always)]
+            fn prefetch_far(at: *const f32) {
+                // SAFETY: as above.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
             }
 
             #[inline(always)]

@@ -55,6 +55,17 @@ impl Packed {
             bias: padded,
         }
     }
+
+    /// The first of a slice's weights.
+    pub(crate) fn weights_of(&self, slice: &Slice) -> *const f32 {
+        self.weights.as_slice()[slice.weights..].as_ptr()
+    }
+
+    /// Where the weights of the slice after this one lie, or would.
+    pub(crate) fn after(&self, slice: &Slice) -> *const f32 {
+        let panel = self.weights.len() / self.bias.len() * slice.family.width;
+        self.weights_of(slice).wrapping_add(panel)
+    }
 }
 
 /// Cuts `outputs` channels into the widest panels that they fill, and the rest into the narrowest

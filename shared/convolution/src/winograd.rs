@@ -196,6 +196,10 @@ impl Winograd {
             pixel.output = tile * width;
         }
         for (place, filters) in self.filters.iter().enumerate() {
+            let next = match self.filters.get(place + 1) {
+                Some(next) => next.weights_of(&next.slices[slice]),
+                None => self.filters[0].after(&filters.slices[slice]),
+            };
             let slice = &filters.slices[slice];
             // SAFETY: each place has its own stretch of inputs and products; weights and bias lie within
             // their blocks.
@@ -204,8 +208,9 @@ impl Winograd {
                     input: inputs.add(place * count * self.inputs),
                     output: products.add(place * count * width),
                     residual: std::ptr::null(),
-                    weights: filters.weights.pointer().add(slice.weights),
+                    weights: filters.weights_of(slice),
                     bias: filters.bias.pointer().add(slice.first),
+                    next,
                     runs: 1,
                     run_length: self.inputs,
                     run_stride: 0,
