@@ -115,7 +115,7 @@ fn place(shape: &Shape, views: &Views, first: usize, places: &mut [Pixel]) {
     let mut places = places.iter_mut();
     while places.len() > 0 {
         let mut place = Pixel {
-            input: n * input.image()
+            input: n * input.stride
                 + (y * stride + inset) * input.row()
                 + (x * stride + inset) * input.channels,
             output: output.at(n, y, x),

@@ -8,6 +8,8 @@ pub(crate) struct Extent {
     pub(crate) width: usize,
     pub(crate) channels: usize,
     pub(crate) border: usize,
+    /// Floats from one image to the next in the buffer that holds them; at least an image's own.
+    pub(crate) stride: usize,
 }
 
 impl Extent {
@@ -16,7 +18,7 @@ impl Extent {
         (self.width + 2 * self.border) * self.channels
     }
 
-    /// Floats from one image to the next.
+    /// Floats of an image, the border included.
     pub(crate) fn image(&self) -> usize {
         (self.height + 2 * self.border) * self.row()
     }
@@ -33,6 +35,6 @@ impl Extent {
 
     /// Where pixel (`y`, `x`) of image `n` lies.
     pub(crate) fn at(&self, n: usize, y: usize, x: usize) -> usize {
-        n * self.image() + self.origin() + y * self.row() + x * self.channels
+        n * self.stride + self.origin() + y * self.row() + x * self.channels
     }
 }

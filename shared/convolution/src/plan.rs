@@ -1,4 +1,6 @@
-//! Where a network's activations lie for one image size, and how each step is cut.
+//! Where a network's activations lie for one image size, in which order its steps run, and how each is cut.
+
+use std::ops::Range;
 
 use crate::aligned::Aligned;
 use crate::convolution::Cut;
@@ -8,6 +10,9 @@ use crate::threads::Stage;
 
 /// Rows that one chunk of an input or pooling step works on.
 pub(crate) const ROWS: usize = 8;
+
+/// Bytes of a batch's activation that do not stay near the cores until the next step reads them.
+const FAR: usize = 8 << 20;
 
 /// An arena for up to `capacity` images of one size.
 ///
@@ -20,10 +25,18 @@ pub(crate) struct Plan {
     /// For each step, where its result lies.
     pub(crate) places: Vec<Place>,
     pub(crate) buffers: Vec<Aligned>,
-    /// The batch size that `work` and `stages` are for.
+    /// The batch size that `runs` and `stages` are for.
     images: usize,
-    pub(crate) work: Vec<Work>,
+    pub(crate) runs: Vec<Run>,
+    /// One for each run.
     pub(crate) stages: Vec<Stage>,
+}
+
+/// A step on some of the batch's images.
+pub(crate) struct Run {
+    pub(crate) step: usize,
+    pub(crate) images: Range<usize>,
+    pub(crate) work: Work,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +45,7 @@ pub(crate) struct Place {
     pub(crate) buffer: usize,
 }
 
-/// How a step is cut into chunks.
+/// How a run is cut into chunks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Work {
     Convolution(Cut),
@@ -60,7 +73,11 @@ impl Plan {
         capacity: usize,
     ) -> Result<Self, String> {
         let extents = extents(steps, height, width)?;
-        let (places, sizes) = assign(steps, &extents);
+        let (mut places, sizes) = assign(steps, &extents);
+        // The same in all places of a buffer, so that no image ever touches another one's part of it.
+        for place in &mut places {
+            place.extent.stride = sizes[place.buffer];
+        }
         let buffers = sizes.iter().map(|size| Aligned::zeroed(size * capacity));
         Ok(Self {
             height,
@@ -69,7 +86,7 @@ impl Plan {
             places,
             buffers: buffers.collect(),
             images: 0,
-            work: Vec::new(),
+            runs: Vec::new(),
             stages: Vec::new(),
         })
     }
@@ -78,24 +95,42 @@ impl Plan {
         (self.height, self.width) == (height, width) && images <= self.capacity
     }
 
-    /// Cuts the work for a batch of `images`.
+    /// Orders and cuts the work for a batch of `images`. The first steps, whose activations are large, are gone through
+    /// image by image, so that each finds what the one before it has just written in a cache.
     pub(crate) fn cut(&mut self, steps: &[Step], images: usize, threads: usize) {
         if self.images == images {
             return;
         }
-        let work = steps.iter().zip(&self.places).map(|(step, place)| {
-            let extent = &place.extent;
-            match &step.operation {
-                Operation::Convolution { convolution, .. } => {
-                    Work::Convolution(convolution.cut(images, extent, threads))
-                }
-                Operation::Input | Operation::MaxPool(_) => Work::Rows(images * extent.height),
-                Operation::Average => Work::Images(images),
-            }
-        });
-        self.work = work.collect();
-        self.stages = self.work.iter().map(|w| Stage::new(w.chunks())).collect();
+        let far = |place: &Place| place.extent.image() * size_of::<f32>() * images > FAR;
+        let early = match images {
+            1 => 0,
+            _ => self.places.iter().rposition(far).map_or(0, |last| last + 1),
+        };
+        let mut order = Vec::new();
+        for image in 0..images {
+            order.extend((0..early).map(|step| (step, image..image + 1)));
+        }
+        order.extend((early..steps.len()).map(|step| (step, 0..images)));
+        let run = |(step, images): (usize, Range<usize>)| Run {
+            work: self.work(steps, step, images.len(), threads),
+            step,
+            images,
+        };
+        self.runs = order.into_iter().map(run).collect();
+        let stages = self.runs.iter().map(|run| Stage::new(run.work.chunks()));
+        self.stages = stages.collect();
         self.images = images;
+    }
+
+    fn work(&self, steps: &[Step], step: usize, images: usize, threads: usize) -> Work {
+        let extent = &self.places[step].extent;
+        match &steps[step].operation {
+            Operation::Convolution { convolution, .. } => {
+                Work::Convolution(convolution.cut(images, extent, threads))
+            }
+            Operation::Input | Operation::MaxPool(_) => Work::Rows(images * extent.height),
+            Operation::Average => Work::Images(images),
+        }
     }
 }
 
@@ -129,6 +164,7 @@ fn extents(steps: &[Step], height: usize, width: usize) -> Result<Vec<Extent>, S
             width,
             channels: step.channels,
             border: border(steps, number),
+            stride: 0,
         });
     }
     Ok(extents)

@@ -10,7 +10,7 @@ use crate::convolution::{Conv2d, Shape, Views};
 use crate::error::{Error, expect};
 use crate::extent::Extent;
 use crate::input::{Normalisation, Scaling, Source};
-use crate::plan::{Plan, ROWS, Work};
+use crate::plan::{Place, Plan, ROWS, Run, Work};
 use crate::pooling::{Window, average};
 use crate::threads::{Stage, Threads};
 
@@ -79,7 +79,7 @@ pub struct Timing {
     pub name: String,
     /// Multiplications of the step, for the whole batch, by the direct method.
     pub multiplications: u64,
-    /// From the end of the step before it.
+    /// From the end of the step before it, over all images.
     pub time: Duration,
 }
 
@@ -213,7 +213,10 @@ impl Program {
         let Some(plan) = guard.as_ref() else {
             return Ok(Vec::new());
         };
-        let times = Stage::times(&plan.stages);
+        let mut times = vec![Duration::ZERO; self.steps.len()];
+        for (run, time) in plan.runs.iter().zip(Stage::times(&plan.stages)) {
+            times[run.step] += time;
+        }
         let steps = self.steps.iter().zip(&plan.places).zip(times);
         Ok(steps
             .map(|((step, place), time)| {
@@ -238,10 +241,10 @@ impl Program {
             _ => Plan::new(&self.steps, height, width, images).map_err(candle_core::Error::msg)?,
         };
         plan.cut(&self.steps, images, self.threads.count());
-        let work = |step: usize, chunk: usize| {
+        let work = |run: usize, chunk: usize| {
             // SAFETY: the plan is for these steps and this many images, `source` was measured by
-            // `cpu_fwd`, and the threads start a step only when those before it are done.
-            unsafe { self.work(&plan, source, step, chunk) }
+            // `cpu_fwd`, and the threads start a run only when those before it are done.
+            unsafe { self.work(&plan, source, &plan.runs[run], chunk) }
         };
         self.threads.run(&plan.stages, &work);
         let result = self.result(&plan, images);
@@ -249,28 +252,29 @@ impl Program {
         Ok(result)
     }
 
-    /// Computes one chunk of a step.
+    /// Computes one chunk of a run.
     ///
     /// # Safety
     /// `plan` was made for this program's steps and cut for the number of images that `source` holds in
-    /// full; all earlier steps are done; no other call works on the same chunk or a later step.
-    unsafe fn work(&self, plan: &Plan, source: Source, number: usize, chunk: usize) {
-        let step = &self.steps[number];
-        let place = &plan.places[number];
+    /// full; all earlier runs are done; no other call works on the same chunk or a later run.
+    unsafe fn work(&self, plan: &Plan, source: Source, run: &Run, chunk: usize) {
+        let step = &self.steps[run.step];
+        let place = &plan.places[run.step];
         let (output, extent) = (plan.buffers[place.buffer].pointer(), place.extent);
-        let from = &plan.places[step.input.unwrap_or(number)];
+        let from = &plan.places[step.input.unwrap_or(run.step)];
         let input = plan.buffers[from.buffer].pointer().cast_const();
         let image = |n: usize| {
             let floats = from.extent.image();
             // SAFETY: a place's buffer holds its extent for all images of the batch, and an earlier
             // step's is only read until its last reader is done.
-            unsafe { std::slice::from_raw_parts(input.add(n * floats), floats) }
+            unsafe { std::slice::from_raw_parts(input.add(n * from.extent.stride), floats) }
         };
         let stretch = |n: usize, y: usize, floats: usize| {
             // SAFETY: as above, and only this chunk touches the stretch, which is inside the border.
             unsafe { std::slice::from_raw_parts_mut(output.add(extent.at(n, y, 0)), floats) }
         };
-        match (&step.operation, &plan.work[number]) {
+        let first = run.images.start;
+        match (&step.operation, &run.work) {
             (
                 Operation::Convolution {
                     convolution,
@@ -280,15 +284,13 @@ impl Program {
                 Work::Convolution(cut),
             ) => {
                 let residual = residual.map(|node| {
-                    let place = &plan.places[node];
-                    (
-                        plan.buffers[place.buffer].pointer().cast_const(),
-                        place.extent,
-                    )
+                    let Place { extent, buffer } = plan.places[node];
+                    let start = plan.buffers[buffer].pointer().cast_const();
+                    (start.wrapping_add(first * extent.stride), extent)
                 });
                 let views = Views {
-                    input: (input, from.extent),
-                    output: (output, extent),
+                    input: (input.wrapping_add(first * from.extent.stride), from.extent),
+                    output: (output.wrapping_add(first * extent.stride), extent),
                     residual,
                     relu: *relu,
                 };
@@ -298,6 +300,7 @@ impl Program {
             }
             (operation, Work::Rows(rows)) => {
                 for row in chunk * ROWS..(chunk * ROWS + ROWS).min(*rows) {
+                    let row = first * extent.height + row;
                     let (n, y) = (row / extent.height, row % extent.height);
                     let to = stretch(n, y, extent.width * extent.channels);
                     match operation {
@@ -308,11 +311,10 @@ impl Program {
                     }
                 }
             }
-            _ => average(
-                image(chunk),
-                &from.extent,
-                stretch(chunk, 0, extent.channels),
-            ),
+            _ => {
+                let n = first + chunk;
+                average(image(n), &from.extent, stretch(n, 0, extent.channels));
+            }
         }
     }
 
@@ -322,7 +324,8 @@ impl Program {
         let extent = &place.extent;
         let buffer = plan.buffers[place.buffer].as_slice();
         // The result has no reader, hence no border.
-        let values = buffer[..images * extent.image()].to_vec();
+        let image = |n: usize| &buffer[n * extent.stride..][..extent.image()];
+        let values = (0..images).flat_map(image).copied().collect();
         let shape = if extent.pixels() == 1 {
             (images, extent.channels).into()
         } else {

@@ -231,7 +231,7 @@ impl Winograd {
         let column = |i: usize| (x + i).min(output.width + 1) + inset;
         Source {
             input: views.input.0,
-            rows: std::array::from_fn(|i| n * input.image() + row(i) * input.row()),
+            rows: std::array::from_fn(|i| n * input.stride + row(i) * input.row()),
             columns: std::array::from_fn(|i| column(i) * input.channels),
             channels: self.inputs,
         }
