@@ -3,7 +3,7 @@
 use crate::Weights;
 use anyhow::Context;
 use clap::{Args, Parser};
-use sightline_model::{BatchSettings, Device, Options, labels_of_text};
+use sightline_model::{BatchSettings, Device, Options, Precision, labels_of_text};
 use sightline_storage::StorageSettings;
 use sightline_stream::{KafkaSettings, LoopSettings};
 use sightline_telemetry::{TelemetrySettings, service, settings};
@@ -47,6 +47,9 @@ pub struct ModelSettings {
     /// Where the model runs: cpu, cuda or cuda:N
     #[arg(long, env = "SIGHTLINE_DEVICE", default_value = "cpu")]
     pub device: Device,
+    /// Numbers that convolutions multiply on a CPU: f32, or bf16 where the processor has AVX512-BF16, which is faster
+    #[arg(long, env = "SIGHTLINE_PRECISION", default_value = "f32")]
+    pub precision: Precision,
     /// Threads that compute; by default the cores that the process may use
     #[arg(long, env = "SIGHTLINE_THREADS", value_name = "N")]
     pub threads: Option<NonZero<usize>>,
@@ -103,6 +106,7 @@ impl ModelSettings {
             sha256: self.weights_sha256.clone(),
             labels: labels.transpose()?,
             threads: self.threads,
+            precision: self.precision,
             kernels: None,
         })
     }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use candle_core::{Device, Tensor};
 use sightline_convolution::{
-    Builder, Conv2d, Isa, Node, Normalisation, Program, Shape, Threads, Timing, Window, peak,
+    Builder, Conv2d, Isa, Node, Normalisation, Precision, Program, Shape, Threads, Timing, Window,
+    peak,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -22,7 +23,10 @@ fn main() -> Result<()> {
     };
     let (width, batch) = (argument(1, 64)?, argument(2, 1)?);
     let (threads, rounds) = (Threads::new(argument(3, 2)?), argument(4, 20)?);
-    let isa = Isa::detect();
+    let precision = std::env::args()
+        .nth(5)
+        .map_or(Ok(Precision::F32), |text| text.parse())?;
+    let isa = Isa::of(precision).ok_or("this processor lacks the instructions")?;
     let peak = peak(isa, &threads, 20);
     println!(
         "{isa:?}, {} threads, peak {:.1} GFLOP/s",
@@ -30,7 +34,7 @@ fn main() -> Result<()> {
         peak / 1e9
     );
 
-    let program = resnet101(width, threads)?;
+    let program = resnet101(isa, width, threads)?;
     let noise = |i: usize| (i.wrapping_mul(2_654_435_761) >> 13) as u8;
     let images: Vec<u8> = (0..batch * 3 * 224 * 224).map(noise).collect();
     let images = Tensor::from_vec(images, (batch, 3, 224, 224), &Device::Cpu)?;
@@ -91,10 +95,10 @@ fn print_layers(profiles: &[Vec<Timing>], peak: f64) -> f64 {
     all.1
 }
 
-fn resnet101(width: usize, threads: std::sync::Arc<Threads>) -> Result<Program> {
-    let mut net = Builder::new(3, Normalisation::default())?;
+fn resnet101(isa: Isa, width: usize, threads: std::sync::Arc<Threads>) -> Result<Program> {
+    let mut net = Builder::new(3, Normalisation::default(), isa.precision())?;
     let images = net.input();
-    let x = layer(&mut net, images, (3, width, 7, 2), None, true)?;
+    let x = layer(isa, &mut net, images, (3, width, 7, 2), None, true)?;
     let window = Window {
         size: 3,
         stride: 2,
@@ -107,12 +111,26 @@ fn resnet101(width: usize, threads: std::sync::Arc<Threads>) -> Result<Program> 
         for block in 0..blocks {
             let stride = if block == 0 && stage > 0 { 2 } else { 1 };
             let skip = match block {
-                0 => layer(&mut net, x, (channels, 4 * planes, 1, stride), None, false)?,
+                0 => layer(
+                    isa,
+                    &mut net,
+                    x,
+                    (channels, 4 * planes, 1, stride),
+                    None,
+                    false,
+                )?,
                 _ => x,
             };
-            let y = layer(&mut net, x, (channels, planes, 1, 1), None, true)?;
-            let y = layer(&mut net, y, (planes, planes, 3, stride), None, true)?;
-            x = layer(&mut net, y, (planes, 4 * planes, 1, 1), Some(skip), true)?;
+            let y = layer(isa, &mut net, x, (channels, planes, 1, 1), None, true)?;
+            let y = layer(isa, &mut net, y, (planes, planes, 3, stride), None, true)?;
+            x = layer(
+                isa,
+                &mut net,
+                y,
+                (planes, 4 * planes, 1, 1),
+                Some(skip),
+                true,
+            )?;
             channels = 4 * planes;
         }
     }
@@ -123,6 +141,7 @@ fn resnet101(width: usize, threads: std::sync::Arc<Threads>) -> Result<Program> 
 
 /// `(inputs, outputs, kernel, stride)`; weights small enough that no sum runs away.
 fn layer(
+    isa: Isa,
     net: &mut Builder,
     x: Node,
     (in_channels, out_channels, kernel, stride): (usize, usize, usize, usize),
@@ -140,6 +159,6 @@ fn layer(
     let inputs = in_channels * kernel * kernel;
     let factor = |i: usize| (((i * 7919) % 1000) as f32 / 500.0 - 1.0) / inputs as f32;
     let weight: Vec<f32> = (0..out_channels * inputs).map(factor).collect();
-    let conv = Conv2d::new(&weight, &vec![0.1; out_channels], shape)?;
+    let conv = Conv2d::for_isa(isa, &weight, &vec![0.1; out_channels], shape)?;
     Ok(net.convolution(x, conv, residual, relu)?)
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::direct::Direct;
 use crate::error::{Error, expect};
 use crate::extent::Extent;
-use crate::isa::Isa;
+use crate::isa::{Isa, Precision};
 use crate::winograd::Winograd;
 
 /// Multiplications that are worth a chunk of their own: some ten microseconds.
@@ -29,6 +29,7 @@ pub struct Shape {
 /// A two-dimensional convolution with its bias, packed for the kernels of one instruction set.
 pub struct Conv2d {
     shape: Shape,
+    precision: Precision,
     method: Method,
 }
 
@@ -51,11 +52,11 @@ impl Cut {
     }
 }
 
-/// The activations that a convolution reads and writes.
+/// The activations that a convolution reads and writes, all of its precision.
 pub(crate) struct Views {
-    pub(crate) input: (*const f32, Extent),
-    pub(crate) output: (*mut f32, Extent),
-    pub(crate) residual: Option<(*const f32, Extent)>,
+    pub(crate) input: (*const u8, Extent),
+    pub(crate) output: (*mut u8, Extent),
+    pub(crate) residual: Option<(*const u8, Extent)>,
     pub(crate) relu: bool,
 }
 
@@ -88,16 +89,32 @@ impl Conv2d {
         let inputs = shape.in_channels * height * width;
         expect("weight", shape.out_channels * inputs, weight.len())?;
         expect("bias", shape.out_channels, bias.len())?;
-        let method = if Winograd::suits(&shape) {
+        let precision = isa.precision();
+        if precision.stored(shape.out_channels) != shape.out_channels {
+            let channels = shape.out_channels;
+            return Err(Error::Unsupported(format!(
+                "{channels} outputs in {precision:?}"
+            )));
+        }
+        let method = if Winograd::suits(isa, &shape) {
             Method::Winograd(Winograd::new(isa, weight, bias, &shape))
         } else {
             Method::Direct(Direct::new(isa, weight, bias, &shape))
         };
-        Ok(Self { shape, method })
+        Ok(Self {
+            shape,
+            precision,
+            method,
+        })
     }
 
     pub fn shape(&self) -> &Shape {
         &self.shape
+    }
+
+    /// What it reads and writes.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// The output's height and width; `None` where the kernel exceeds the padded input.

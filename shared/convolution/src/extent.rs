@@ -6,19 +6,20 @@
 pub(crate) struct Extent {
     pub(crate) height: usize,
     pub(crate) width: usize,
+    /// As they lie in memory.
     pub(crate) channels: usize,
     pub(crate) border: usize,
-    /// Floats from one image to the next in the buffer that holds them; at least an image's own.
+    /// Numbers from one image to the next in the buffer that holds them; at least an image's own.
     pub(crate) stride: usize,
 }
 
 impl Extent {
-    /// Floats from one row to the next.
+    /// Numbers from one row to the next.
     pub(crate) fn row(&self) -> usize {
         (self.width + 2 * self.border) * self.channels
     }
 
-    /// Floats of an image, the border included.
+    /// Numbers of an image, the border included.
     pub(crate) fn image(&self) -> usize {
         (self.height + 2 * self.border) * self.row()
     }

@@ -1,5 +1,6 @@
 //! From planes of pixels to channels-last activations: the only change of layout in a network.
 
+use crate::element::Element;
 use crate::error::{Error, expect};
 use crate::extent::Extent;
 
@@ -41,8 +42,14 @@ impl Scaling {
         Ok(Self((0..channels).map(at).collect()))
     }
 
-    /// Writes row `row % height` of image `row / height`.
-    pub(crate) fn fill(&self, source: Source, extent: &Extent, row: usize, to: &mut [f32]) {
+    /// Writes row `row % height` of image `row / height`, and zeros to channels that exist in memory only.
+    pub(crate) fn fill<E: Element>(
+        &self,
+        source: Source,
+        extent: &Extent,
+        row: usize,
+        to: &mut [E],
+    ) {
         let Extent {
             height,
             width,
@@ -50,18 +57,23 @@ impl Scaling {
             ..
         } = *extent;
         let (n, y) = (row / height, row % height);
+        let planes = self.0.len();
+        for padding in planes..channels {
+            let to = to.iter_mut().skip(padding).step_by(channels);
+            to.for_each(|to| *to = E::of(0.0));
+        }
         for (c, &(factor, offset)) in self.0.iter().enumerate() {
-            let start = ((n * channels + c) * height + y) * width;
+            let start = ((n * planes + c) * height + y) * width;
             let to = to.iter_mut().skip(c).step_by(channels);
             match source {
                 Source::Bytes(bytes) => {
                     for (to, &byte) in to.zip(&bytes[start..start + width]) {
-                        *to = f32::from(byte) * factor + offset;
+                        *to = E::of(f32::from(byte) * factor + offset);
                     }
                 }
                 Source::Floats(floats) => {
                     for (to, &float) in to.zip(&floats[start..start + width]) {
-                        *to = float;
+                        *to = E::of(float);
                     }
                 }
             }

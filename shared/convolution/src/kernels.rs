@@ -6,18 +6,20 @@
 //! (one for each kernel row) of `run_length` floats side by side, and a 1×1 convolution is one stretch.
 
 use crate::convolution::part;
+use crate::element::Element;
 use crate::isa::Isa;
 use crate::lanes::Lanes;
 
 /// What all tiles of one panel of output channels share.
 ///
-/// `input`, `output` and `residual` point to the activations' first float, `weights` and `bias` to
-/// the panel's. A null `residual` means that nothing is added.
+/// `input`, `output` and `residual` point to the activations' first number, `weights` and `bias` to
+/// the panel's. A null `residual` means that nothing is added. Inputs and weights are counted in words of four
+/// bytes, outputs and residuals in the numbers that activations are held in.
 #[derive(Clone, Copy)]
 pub(crate) struct Panel {
     pub(crate) input: *const f32,
-    pub(crate) output: *mut f32,
-    pub(crate) residual: *const f32,
+    pub(crate) output: *mut u8,
+    pub(crate) residual: *const u8,
     pub(crate) weights: *const f32,
     pub(crate) bias: *const f32,
     /// What will be read after this panel's weights, to be brought near meanwhile: any address.
@@ -30,7 +32,7 @@ pub(crate) struct Panel {
     pub(crate) relu: bool,
 }
 
-/// Where one output pixel reads and writes, in floats from the activations' start.
+/// Where one output pixel reads (in words) and writes (in numbers), from the activations' start.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Pixel {
     pub(crate) input: usize,
@@ -96,9 +98,21 @@ pub(crate) fn families(isa: Isa) -> &'static [Family] {
         Isa::Avx2 => AVX2,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => AVX512,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Bf16 => BF16,
         #[cfg(not(target_arch = "x86_64"))]
         _ => PORTABLE,
     }
+}
+
+/// A loop that is unrolled here and not by the compiler, which would do it too late to keep the sums in registers.
+macro_rules! each_below {
+    ($end:ident, $index:ident in [$($value:literal)*] $body:block) => {
+        $(if $value < $end {
+            let $index = $value;
+            $body
+        })*
+    };
 }
 
 /// The body of every kernel; see [`Kernel`] for what the caller owes.
@@ -111,9 +125,12 @@ unsafe fn tile<L: Lanes, const P: usize, const V: usize>(panel: &Panel, pixels: 
         let pixels = pixels.cast::<[Pixel; P]>().read();
         if panel.runs * panel.run_length >= LONG {
             for pixel in &pixels {
-                for v in 0..(V * L::COUNT).div_ceil(16) {
-                    L::prefetch(panel.output.wrapping_add(pixel.output + v * 16));
-                    L::prefetch(panel.residual.wrapping_add(pixel.residual + v * 16));
+                let bytes = size_of::<L::Stored>();
+                for line in (0..V * L::COUNT * bytes).step_by(64) {
+                    let output = panel.output.wrapping_add(pixel.output * bytes + line);
+                    let residual = panel.residual.wrapping_add(pixel.residual * bytes + line);
+                    L::prefetch(output.cast());
+                    L::prefetch(residual.cast());
                 }
             }
         }
@@ -136,18 +153,18 @@ unsafe fn tile<L: Lanes, const P: usize, const V: usize>(panel: &Panel, pixels: 
                 for v in 0..V {
                     row[v] = L::load(weights.add(v * L::COUNT));
                 }
-                for p in 0..P {
+                each_below!(P, p in [0 1 2 3 4 5 6 7 8 9 10 11] {
                     let input = L::splat(inputs[p].add(k));
                     for v in 0..V {
-                        sums[p][v] = sums[p][v].multiply_add(input, row[v]);
+                        sums[p][v] = L::multiply_add(sums[p][v], input, row[v]);
                     }
-                }
+                });
                 weights = weights.add(V * L::COUNT);
             }
         }
-        for p in 0..P {
+        each_below!(P, p in [0 1 2 3 4 5 6 7 8 9 10 11] {
             finish::<L, V>(panel, &pixels[p], sums[p]);
-        }
+        });
     }
 }
 
@@ -157,35 +174,37 @@ unsafe fn tile<L: Lanes, const P: usize, const V: usize>(panel: &Panel, pixels: 
 /// As [`Kernel`], for this pixel.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // as above
-unsafe fn finish<L: Lanes, const V: usize>(panel: &Panel, pixel: &Pixel, mut sums: [L; V]) {
+unsafe fn finish<L: Lanes, const V: usize>(panel: &Panel, pixel: &Pixel, mut sums: [L::Vector; V]) {
     // SAFETY: a full panel reads and writes `V * COUNT == channels` floats at the pixel; a narrower one
     // goes through a buffer of `WIDEST >= V * COUNT` floats and touches `channels` of them.
     unsafe {
-        let output = panel.output.add(pixel.output);
+        let output = panel.output.cast::<L::Stored>().add(pixel.output);
+        let residual = panel.residual.cast::<L::Stored>();
         let has_residual = !panel.residual.is_null();
         if panel.channels == V * L::COUNT {
             for v in 0..V {
                 if has_residual {
-                    let from = panel.residual.add(pixel.residual + v * L::COUNT);
-                    sums[v] = sums[v].add(L::load(from));
+                    let from = residual.add(pixel.residual + v * L::COUNT);
+                    sums[v] = L::add(sums[v], L::read(from));
                 }
                 if panel.relu {
-                    sums[v] = sums[v].relu();
+                    sums[v] = L::relu(sums[v]);
                 }
-                sums[v].store(output.add(v * L::COUNT));
+                L::write(sums[v], output.add(v * L::COUNT));
             }
             return;
         }
         let mut wide = [0.0f32; WIDEST];
         for v in 0..V {
-            sums[v].store(wide.as_mut_ptr().add(v * L::COUNT));
+            L::store(sums[v], wide.as_mut_ptr().add(v * L::COUNT));
         }
         for (c, value) in wide.iter().take(panel.channels).enumerate() {
             let mut value = *value;
             if has_residual {
-                value += *panel.residual.add(pixel.residual + c);
+                value += (*residual.add(pixel.residual + c)).value();
             }
-            *output.add(c) = if panel.relu { value.max(0.0) } else { value };
+            let value = if panel.relu { value.max(0.0) } else { value };
+            *output.add(c) = L::Stored::of(value);
         }
     }
 }
@@ -217,9 +236,14 @@ macro_rules! kernels {
 
 kernels!(PORTABLE, portable, crate::lanes::Plain, [], 2 => [1 2 3 4 5 6], 1 => [1 2 3 4 5 6 7 8]);
 #[cfg(target_arch = "x86_64")]
-kernels!(AVX2, avx2, std::arch::x86_64::__m256, ["avx2,fma"], 2 => [1 2 3 4 5 6], 1 => [1 2 3 4 5 6 7 8 9 10]);
+kernels!(AVX2, avx2, crate::lanes::Avx2, ["avx2,fma"], 2 => [1 2 3 4 5 6], 1 => [1 2 3 4 5 6 7 8 9 10]);
 #[cfg(target_arch = "x86_64")]
 kernels!(
-    AVX512, avx512, std::arch::x86_64::__m512, ["avx512f"],
+    AVX512, avx512, crate::lanes::Avx512, ["avx512f"],
+    4 => [1 2 3 4 5 6], 2 => [1 2 3 4 5 6 7 8 9 10], 1 => [1 2 3 4 5 6 7 8 9 10 11 12]
+);
+#[cfg(target_arch = "x86_64")]
+kernels!(
+    BF16, bf16, crate::lanes::Avx512Bf16, ["avx512f,avx512bf16"],
     4 => [1 2 3 4 5 6], 2 => [1 2 3 4 5 6 7 8 9 10], 1 => [1 2 3 4 5 6 7 8 9 10 11 12]
 );

@@ -1,35 +1,47 @@
 //! The few vector operations that the kernels are written in, for each instruction set.
 
+use crate::element::Element;
+use half::bf16;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-/// A vector of floats.
+/// What an instruction set does with a vector.
 ///
-/// Every method demands that the processor has the vector's instruction set; the pointers must be
-/// valid for [`Lanes::COUNT`] floats (one for `splat`), in any alignment.
-pub(crate) trait Lanes: Copy {
+/// Every method demands that the processor has the instruction set; the pointers must be valid for
+/// [`Lanes::COUNT`] numbers or words (one for `splat`), in any alignment.
+pub(crate) trait Lanes {
+    /// Sums, or words to multiply: bare, so that the compiler keeps an array of them in registers.
+    type Vector: Copy;
+    /// What activations are held in; weights and inputs come as words of four bytes, one `f32` or two `bf16`.
+    type Stored: Element;
+    /// Sums in a vector.
     const COUNT: usize;
     /// Hints that the line at `at` will be used at once; any address may be given.
     fn prefetch(at: *const f32);
     /// Hints that the line at `at` will be used soon, but not before much else.
     fn prefetch_far(at: *const f32);
-    unsafe fn zero() -> Self;
-    unsafe fn load(from: *const f32) -> Self;
-    unsafe fn splat(from: *const f32) -> Self;
-    unsafe fn store(self, to: *mut f32);
-    unsafe fn add(self, other: Self) -> Self;
-    unsafe fn subtract(self, other: Self) -> Self;
+    unsafe fn zero() -> Self::Vector;
+    unsafe fn load(from: *const f32) -> Self::Vector;
+    unsafe fn splat(from: *const f32) -> Self::Vector;
+    unsafe fn store(sums: Self::Vector, to: *mut f32);
+    unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    unsafe fn subtract(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// The larger of each lane and zero.
-    unsafe fn relu(self) -> Self;
-    /// `self + a * b`.
-    unsafe fn multiply_add(self, a: Self, b: Self) -> Self;
+    unsafe fn relu(sums: Self::Vector) -> Self::Vector;
+    /// Activations, as numbers to sum.
+    unsafe fn read(from: *const Self::Stored) -> Self::Vector;
+    /// The sums, as activations.
+    unsafe fn write(sums: Self::Vector, to: *mut Self::Stored);
+    /// `sums + a * b`, of each word's numbers.
+    unsafe fn multiply_add(sums: Self::Vector, a: Self::Vector, b: Self::Vector) -> Self::Vector;
 }
 
 /// Four floats in plain Rust: what SSE2 and NEON hold in a register.
-#[derive(Clone, Copy)]
-pub(crate) struct Plain([f32; 4]);
+pub(crate) struct Plain;
 
 impl Lanes for Plain {
+    type Vector = [f32; 4];
+    type Stored = f32;
     const COUNT: usize = 4;
 
     #[inline(always)]
@@ -39,57 +51,79 @@ impl Lanes for Plain {
     fn prefetch_far(_: *const f32) {}
 
     #[inline(always)]
-    unsafe fn zero() -> Self {
-        Self([0.0; 4])
+    unsafe fn zero() -> [f32; 4] {
+        [0.0; 4]
     }
 
     #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self {
+    unsafe fn load(from: *const f32) -> [f32; 4] {
         // SAFETY: the caller gives a pointer to four floats; arrays of floats need no more alignment.
-        Self(unsafe { from.cast::<[f32; 4]>().read() })
+        unsafe { from.cast::<[f32; 4]>().read() }
     }
 
     #[inline(always)]
-    unsafe fn splat(from: *const f32) -> Self {
+    unsafe fn splat(from: *const f32) -> [f32; 4] {
         // SAFETY: the caller gives a pointer to a float.
-        Self([unsafe { from.read() }; 4])
+        [unsafe { from.read() }; 4]
     }
 
     #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
+    unsafe fn store(sums: [f32; 4], to: *mut f32) {
         // SAFETY: the caller gives a pointer to four floats that may be written.
-        unsafe { to.cast::<[f32; 4]>().write(self.0) }
+        unsafe { to.cast::<[f32; 4]>().write(sums) }
     }
 
     #[inline(always)]
-    unsafe fn add(self, other: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] + other.0[i]))
+    unsafe fn add(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| a[i] + b[i])
     }
 
     #[inline(always)]
-    unsafe fn subtract(self, other: Self) -> Self {
-        Self(std::array::from_fn(|i| self.0[i] - other.0[i]))
+    unsafe fn subtract(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|i| a[i] - b[i])
     }
 
     #[inline(always)]
-    unsafe fn relu(self) -> Self {
-        Self(self.0.map(|lane| if lane > 0.0 { lane } else { 0.0 }))
+    unsafe fn relu(sums: [f32; 4]) -> [f32; 4] {
+        sums.map(|lane| if lane > 0.0 { lane } else { 0.0 })
     }
 
     #[inline(always)]
-    unsafe fn multiply_add(self, a: Self, b: Self) -> Self {
+    unsafe fn read(from: *const f32) -> [f32; 4] {
+        // SAFETY: as the caller promises.
+        unsafe { Self::load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn write(sums: [f32; 4], to: *mut f32) {
+        // SAFETY: as the caller promises.
+        unsafe { Self::store(sums, to) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_add(sums: [f32; 4], a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
         // Fused where that is an instruction; elsewhere `mul_add` would be a call.
         #[cfg(target_arch = "aarch64")]
-        return Self(std::array::from_fn(|i| a.0[i].mul_add(b.0[i], self.0[i])));
+        return std::array::from_fn(|i| a[i].mul_add(b[i], sums[i]));
         #[cfg(not(target_arch = "aarch64"))]
-        Self(std::array::from_fn(|i| self.0[i] + a.0[i] * b.0[i]))
+        std::array::from_fn(|i| sums[i] + a[i] * b[i])
     }
 }
 
+/// The operations that f32 and bf16 share on x86: everything but what is read, written and multiplied.
 #[cfg(target_arch = "x86_64")]
 macro_rules! x86_lanes {
-    ($vector:ident, $count:literal, $zero:ident, $load:ident, $splat:ident, $store:ident, $add:ident, $sub:ident, $max:ident, $fma:ident) => {
-        impl Lanes for $vector {
+    (
+        $(#[$doc:meta])* $name:ident, $vector:ident, $count:literal, $stored:ident,
+        $zero:ident, $load:ident, $splat:ident, $store:ident, $add:ident, $sub:ident, $max:ident,
+        $($own:item)*
+    ) => {
+        $(#[$doc])*
+        pub(crate) struct $name;
+
+        impl Lanes for $name {
+            type Vector = $vector;
+            type Stored = $stored;
             const COUNT: usize = $count;
 
             #[inline(always)]
@@ -105,79 +139,120 @@ macro_rules! x86_lanes {
             }
 
             #[inline(always)]
-            unsafe fn zero() -> Self {
+            unsafe fn zero() -> $vector {
                 // SAFETY: the caller vouches for the instruction set.
                 unsafe { $zero() }
             }
 
             #[inline(always)]
-            unsafe fn load(from: *const f32) -> Self {
+            unsafe fn load(from: *const f32) -> $vector {
                 // SAFETY: the caller vouches for the instruction set and the pointer.
                 unsafe { $load(from) }
             }
 
             #[inline(always)]
-            unsafe fn splat(from: *const f32) -> Self {
+            unsafe fn splat(from: *const f32) -> $vector {
                 // SAFETY: the caller vouches for the instruction set and the pointer.
                 unsafe { $splat(*from) }
             }
 
             #[inline(always)]
-            unsafe fn store(self, to: *mut f32) {
+            unsafe fn store(sums: $vector, to: *mut f32) {
                 // SAFETY: the caller vouches for the instruction set and the pointer.
-                unsafe { $store(to, self) }
+                unsafe { $store(to, sums) }
             }
 
             #[inline(always)]
-            unsafe fn add(self, other: Self) -> Self {
+            unsafe fn add(a: $vector, b: $vector) -> $vector {
                 // SAFETY: the caller vouches for the instruction set.
-                unsafe { $add(self, other) }
+                unsafe { $add(a, b) }
             }
 
             #[inline(always)]
-            unsafe fn subtract(self, other: Self) -> Self {
+            unsafe fn subtract(a: $vector, b: $vector) -> $vector {
                 // SAFETY: the caller vouches for the instruction set.
-                unsafe { $sub(self, other) }
+                unsafe { $sub(a, b) }
             }
 
             #[inline(always)]
-            unsafe fn relu(self) -> Self {
+            unsafe fn relu(sums: $vector) -> $vector {
                 // SAFETY: the caller vouches for the instruction set.
-                unsafe { $max(self, $zero()) }
+                unsafe { $max(sums, $zero()) }
+            }
+
+            $($own)*
+        }
+    };
+}
+
+/// Numbers in f32: read and written as they are summed.
+#[cfg(target_arch = "x86_64")]
+macro_rules! x86_floats {
+    ($(#[$doc:meta])* $name:ident, $vector:ident, $count:literal, $fma:ident, $($operation:ident),*) => {
+        x86_lanes! {
+            $(#[$doc])* $name, $vector, $count, f32, $($operation),*,
+
+            #[inline(always)]
+            unsafe fn read(from: *const f32) -> $vector {
+                // SAFETY: as the caller promises.
+                unsafe { Self::load(from) }
             }
 
             #[inline(always)]
-            unsafe fn multiply_add(self, a: Self, b: Self) -> Self {
+            unsafe fn write(sums: $vector, to: *mut f32) {
+                // SAFETY: as the caller promises.
+                unsafe { Self::store(sums, to) }
+            }
+
+            #[inline(always)]
+            unsafe fn multiply_add(sums: $vector, a: $vector, b: $vector) -> $vector {
                 // SAFETY: the caller vouches for the instruction set.
-                unsafe { $fma(a, b, self) }
+                unsafe { $fma(a, b, sums) }
             }
         }
     };
 }
 
 #[cfg(target_arch = "x86_64")]
-x86_lanes!(
-    __m256,
-    8,
-    _mm256_setzero_ps,
-    _mm256_loadu_ps,
-    _mm256_set1_ps,
-    _mm256_storeu_ps,
-    _mm256_add_ps,
-    _mm256_sub_ps,
-    _mm256_max_ps,
-    _mm256_fmadd_ps
+x86_floats!(
+    /// Eight floats.
+    Avx2, __m256, 8, _mm256_fmadd_ps,
+    _mm256_setzero_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_max_ps
 );
 #[cfg(target_arch = "x86_64")]
-x86_lanes!(
-    __m512,
-    16,
-    _mm512_setzero_ps,
-    _mm512_loadu_ps,
-    _mm512_set1_ps,
-    _mm512_storeu_ps,
-    _mm512_add_ps,
-    _mm512_sub_ps,
-    _mm512_max_ps,
-    _mm512_fmadd_ps
+x86_floats!(
+    /// Sixteen floats.
+    Avx512, __m512, 16, _mm512_fmadd_ps,
+    _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_max_ps
 );
+#[cfg(target_arch = "x86_64")]
+x86_lanes! {
+    /// Sixteen sums in f32, or sixteen pairs of `bf16` to multiply.
+    Avx512Bf16, __m512, 16, bf16,
+    _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_max_ps,
+
+    /// A `bf16` is the upper half of the `f32` of the same value.
+    #[inline(always)]
+    unsafe fn read(from: *const bf16) -> __m512 {
+        // SAFETY: the caller vouches for the instruction set and the pointer.
+        unsafe {
+            let halves = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(halves))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn write(sums: __m512, to: *mut bf16) {
+        // SAFETY: the caller vouches for the instruction set and the pointer; both types are 32 plain bytes.
+        unsafe {
+            let rounded: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(sums));
+            _mm256_storeu_si256(to.cast(), rounded);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_add(sums: __m512, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the caller vouches for the instruction set; both types are 64 plain bytes.
+        unsafe { _mm512_dpbf16_ps(sums, std::mem::transmute::<__m512, __m512bh>(a), std::mem::transmute::<__m512, __m512bh>(b)) }
+    }
+}

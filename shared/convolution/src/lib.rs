@@ -7,10 +7,10 @@
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use sightline_convolution::{Builder, Conv2d, Normalisation, Shape, Threads};
+//! use sightline_convolution::{Builder, Conv2d, Normalisation, Precision, Shape, Threads};
 //! let shape = Shape { out_channels: 8, in_channels: 3, kernel: (3, 3), stride: 1, padding: 1, groups: 1 };
 //! let conv = Conv2d::new(&[0.1; 8 * 3 * 9], &[0.0; 8], shape)?;
-//! let mut net = Builder::new(3, Normalisation::default())?;
+//! let mut net = Builder::new(3, Normalisation::default(), Precision::F32)?;
 //! let x = net.convolution(net.input(), conv, None, true)?;
 //! let x = net.global_average(x)?;
 //! let x = net.linear(x, &[0.5; 2 * 8], &[0.0; 2])?;
@@ -31,6 +31,7 @@
 mod aligned;
 mod convolution;
 mod direct;
+mod element;
 mod error;
 mod extent;
 mod input;
@@ -48,7 +49,7 @@ mod winograd;
 pub use convolution::{Conv2d, Shape};
 pub use error::Error;
 pub use input::Normalisation;
-pub use isa::Isa;
+pub use isa::{Isa, Precision};
 pub use peak::peak;
 pub use pooling::Window;
 pub use program::{Builder, Node, Program, Timing};

@@ -22,6 +22,7 @@ pub fn peak(isa: Isa, threads: &Threads, rounds: usize) -> f64 {
         Isa::Portable => Plain::COUNT,
         Isa::Avx2 => 8,
         Isa::Avx512 => 16,
+        Isa::Avx512Bf16 => 32,
     };
     let operations = (2 * lanes * SUMS * STEPS * count) as f64;
     let mut best = 0.0f64;
@@ -44,6 +45,8 @@ unsafe fn spin(isa: Isa) -> f32 {
             Isa::Avx2 => avx2(),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => avx512(),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 => avx512_bf16(),
             _ => multiply_add::<Plain>(),
         }
     }
@@ -55,7 +58,7 @@ unsafe fn spin(isa: Isa) -> f32 {
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2() -> f32 {
     // SAFETY: as the caller promises.
-    unsafe { multiply_add::<std::arch::x86_64::__m256>() }
+    unsafe { multiply_add::<crate::lanes::Avx2>() }
 }
 
 /// # Safety
@@ -64,7 +67,16 @@ unsafe fn avx2() -> f32 {
 #[target_feature(enable = "avx512f")]
 unsafe fn avx512() -> f32 {
     // SAFETY: as the caller promises.
-    unsafe { multiply_add::<std::arch::x86_64::__m512>() }
+    unsafe { multiply_add::<crate::lanes::Avx512>() }
+}
+
+/// # Safety
+/// The processor has AVX512-BF16.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn avx512_bf16() -> f32 {
+    // SAFETY: as the caller promises.
+    unsafe { multiply_add::<crate::lanes::Avx512Bf16>() }
 }
 
 /// # Safety
@@ -78,15 +90,15 @@ unsafe fn multiply_add<L: Lanes>() -> f32 {
         let mut sums = [L::zero(); SUMS];
         for _ in 0..STEPS {
             for sum in &mut sums {
-                *sum = b.multiply_add(*sum, a);
+                *sum = L::multiply_add(*sum, a, b);
             }
         }
         let mut total = L::zero();
         for sum in sums {
-            total = total.add(sum);
+            total = L::add(total, sum);
         }
         let mut lanes = [0.0; 16];
-        total.store(lanes.as_mut_ptr());
+        L::store(total, lanes.as_mut_ptr());
         lanes.iter().sum()
     }
 }

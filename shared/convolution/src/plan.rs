@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use crate::aligned::Aligned;
 use crate::convolution::Cut;
+use crate::element::Element;
 use crate::extent::Extent;
+use crate::isa::Precision;
 use crate::program::{Operation, Step};
 use crate::threads::Stage;
 
@@ -42,7 +44,15 @@ pub(crate) struct Run {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) extent: Extent,
+    pub(crate) precision: Precision,
     pub(crate) buffer: usize,
+}
+
+impl Place {
+    /// Bytes of an image.
+    fn bytes(&self) -> usize {
+        self.extent.image() * self.precision.bytes()
+    }
 }
 
 /// How a run is cut into chunks.
@@ -76,9 +86,10 @@ impl Plan {
         let (mut places, sizes) = assign(steps, &extents);
         // The same in all places of a buffer, so that no image ever touches another one's part of it.
         for place in &mut places {
-            place.extent.stride = sizes[place.buffer];
+            place.extent.stride = sizes[place.buffer] / place.precision.bytes();
         }
-        let buffers = sizes.iter().map(|size| Aligned::zeroed(size * capacity));
+        let floats = |size: &usize| (size * capacity).div_ceil(size_of::<f32>());
+        let buffers = sizes.iter().map(|size| Aligned::zeroed(floats(size)));
         Ok(Self {
             height,
             width,
@@ -101,7 +112,7 @@ impl Plan {
         if self.images == images {
             return;
         }
-        let far = |place: &Place| place.extent.image() * size_of::<f32>() * images > FAR;
+        let far = |place: &Place| place.bytes() * images > FAR;
         let early = match images {
             1 => 0,
             _ => self.places.iter().rposition(far).map_or(0, |last| last + 1),
@@ -120,6 +131,23 @@ impl Plan {
         let stages = self.runs.iter().map(|run| Stage::new(run.work.chunks()));
         self.stages = stages.collect();
         self.images = images;
+    }
+
+    /// Where image `n` of a step's result starts.
+    pub(crate) fn image(&self, step: usize, n: usize) -> *mut u8 {
+        let place = &self.places[step];
+        let start = self.buffers[place.buffer].pointer().cast::<u8>();
+        start.wrapping_add(n * place.extent.stride * place.precision.bytes())
+    }
+
+    /// Image `n` of a step's result, the border included.
+    ///
+    /// # Safety
+    /// `E` is of the step's precision, `n` within the batch, and no one writes the result meanwhile.
+    pub(crate) unsafe fn numbers<E: Element>(&self, step: usize, n: usize) -> &[E] {
+        let numbers = self.places[step].extent.image();
+        // SAFETY: a place's buffer holds its extent for all images of the batch, zeroed at first.
+        unsafe { std::slice::from_raw_parts(self.image(step, n).cast::<E>(), numbers) }
     }
 
     fn work(&self, steps: &[Step], step: usize, images: usize, threads: usize) -> Work {
@@ -162,7 +190,7 @@ fn extents(steps: &[Step], height: usize, width: usize) -> Result<Vec<Extent>, S
         extents.push(Extent {
             height,
             width,
-            channels: step.channels,
+            channels: step.precision.stored(step.channels),
             border: border(steps, number),
             stride: 0,
         });
@@ -180,7 +208,7 @@ fn border(steps: &[Step], number: usize) -> usize {
     padding.max().unwrap_or(0)
 }
 
-/// Finds a buffer for each result, and each buffer's floats an image.
+/// Finds a buffer for each result, and each buffer's bytes an image.
 fn assign(steps: &[Step], extents: &[Extent]) -> (Vec<Place>, Vec<usize>) {
     let mut last_use: Vec<usize> = (0..steps.len()).collect();
     for (number, step) in steps.iter().enumerate() {
@@ -194,7 +222,8 @@ fn assign(steps: &[Step], extents: &[Extent]) -> (Vec<Place>, Vec<usize>) {
     }
     let mut places: Vec<Place> = Vec::with_capacity(steps.len());
     let mut sizes: Vec<usize> = Vec::new();
-    for (number, &extent) in extents.iter().enumerate() {
+    for (number, (&extent, step)) in extents.iter().zip(steps).enumerate() {
+        let precision = step.precision;
         let is_busy = |buffer: usize| {
             let mut holders = places.iter().zip(&last_use);
             holders.any(|(place, &last)| place.buffer == buffer && last >= number)
@@ -202,7 +231,8 @@ fn assign(steps: &[Step], extents: &[Extent]) -> (Vec<Place>, Vec<usize>) {
         let suits = |buffer: usize| {
             let mut holders = places.iter().filter(|place| place.buffer == buffer);
             holders.all(|place| {
-                place.extent == extent || (place.extent.border, extent.border) == (0, 0)
+                let same = (place.extent, place.precision) == (extent, precision);
+                same || (place.extent.border, extent.border) == (0, 0)
             })
         };
         let free = (0..sizes.len()).find(|&buffer| suits(buffer) && !is_busy(buffer));
@@ -210,8 +240,15 @@ fn assign(steps: &[Step], extents: &[Extent]) -> (Vec<Place>, Vec<usize>) {
             sizes.push(0);
             sizes.len() - 1
         });
-        sizes[buffer] = sizes[buffer].max(extent.image());
-        places.push(Place { extent, buffer });
+        let place = Place {
+            extent,
+            precision,
+            buffer,
+        };
+        // Whole numbers of every precision.
+        let bytes = place.bytes().next_multiple_of(size_of::<f32>());
+        sizes[buffer] = sizes[buffer].max(bytes);
+        places.push(place);
     }
     (places, sizes)
 }
@@ -235,6 +272,7 @@ mod tests {
         Step {
             input: Some(input),
             channels: 4,
+            precision: Precision::F32,
             operation: Operation::Convolution {
                 convolution,
                 residual,
@@ -248,6 +286,7 @@ mod tests {
         let input = Step {
             input: None,
             channels: 4,
+            precision: Precision::F32,
             operation: Operation::Input,
         };
         let mut steps = vec![input];

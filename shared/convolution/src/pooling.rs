@@ -1,5 +1,6 @@
 //! Max-pooling and the global average, on channels-last activations.
 
+use crate::element::Element;
 use crate::extent::Extent;
 
 /// The window of a pooling, the same in both directions.
@@ -26,17 +27,21 @@ impl Window {
     }
 
     /// Computes row `y` of an output image into `to` (`width * channels` floats) from one input image.
-    pub(crate) fn max_row(&self, input: &[f32], extent: &Extent, y: usize, to: &mut [f32]) {
+    pub(crate) fn max_row<E: Element>(&self, input: &[E], extent: &Extent, y: usize, to: &mut [E]) {
         let rows = self.over(y, extent.height);
         for (x, to) in to.chunks_exact_mut(extent.channels).enumerate() {
-            to.fill(f32::NEG_INFINITY);
+            to.fill(E::LEAST);
             for row in rows.clone() {
                 let columns = self.over(x, extent.width);
                 let start = extent.at(0, row, columns.start);
                 let pixels = &input[start..start + columns.len() * extent.channels];
                 for pixel in pixels.chunks_exact(extent.channels) {
                     for (to, &value) in to.iter_mut().zip(pixel) {
-                        *to = if value > *to { value } else { *to };
+                        *to = if value.value() > to.value() {
+                            value
+                        } else {
+                            *to
+                        };
                     }
                 }
             }
@@ -45,14 +50,14 @@ impl Window {
 }
 
 /// The mean of each channel over an image's pixels.
-pub(crate) fn average(input: &[f32], extent: &Extent, to: &mut [f32]) {
+pub(crate) fn average<E: Element>(input: &[E], extent: &Extent, to: &mut [f32]) {
     to.fill(0.0);
     for y in 0..extent.height {
         let start = extent.at(0, y, 0);
         let row = &input[start..start + extent.width * extent.channels];
         for pixel in row.chunks_exact(extent.channels) {
             for (to, value) in to.iter_mut().zip(pixel) {
-                *to += value;
+                *to += value.value();
             }
         }
     }

@@ -3,14 +3,18 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use half::bf16;
+
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Tensor, bail};
 
 use crate::convolution::{Conv2d, Shape, Views};
+use crate::element::Element;
 use crate::error::{Error, expect};
 use crate::extent::Extent;
 use crate::input::{Normalisation, Scaling, Source};
-use crate::plan::{Place, Plan, ROWS, Run, Work};
+use crate::isa::Precision;
+use crate::plan::{Plan, ROWS, Run, Work};
 use crate::pooling::{Window, average};
 use crate::threads::{Stage, Threads};
 
@@ -21,6 +25,8 @@ pub struct Node(usize);
 pub(crate) struct Step {
     pub(crate) input: Option<usize>,
     pub(crate) channels: usize,
+    /// Of its result.
+    pub(crate) precision: Precision,
     pub(crate) operation: Operation,
 }
 
@@ -90,11 +96,16 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A network over images of `channels` planes.
-    pub fn new(channels: usize, normalisation: Normalisation) -> Result<Self, Error> {
+    /// A network over images of `channels` planes, whose first convolutions are of that precision.
+    pub fn new(
+        channels: usize,
+        normalisation: Normalisation,
+        precision: Precision,
+    ) -> Result<Self, Error> {
         let input = Step {
             input: None,
             channels,
+            precision,
             operation: Operation::Input,
         };
         Ok(Self {
@@ -116,17 +127,24 @@ impl Builder {
         residual: Option<Node>,
         relu: bool,
     ) -> Result<Node, Error> {
-        let shape = *convolution.shape();
+        let (shape, precision) = (*convolution.shape(), convolution.precision());
         expect("convolution's input", shape.in_channels, self.channels(x)?)?;
         if let Some(residual) = residual {
             expect("residual", shape.out_channels, self.channels(residual)?)?;
+        }
+        let read = [Some(x), residual];
+        let other = |node: &Node| self.steps[node.0].precision != precision;
+        if read.into_iter().flatten().any(|node| other(&node)) {
+            let text =
+                format!("a convolution in {precision:?} of activations in another precision");
+            return Err(Error::Unsupported(text));
         }
         let operation = Operation::Convolution {
             convolution,
             residual: residual.map(|node| node.0),
             relu,
         };
-        Ok(self.push(x, shape.out_channels, operation))
+        Ok(self.push(x, shape.out_channels, precision, operation))
     }
 
     /// The largest value of each window.
@@ -135,16 +153,17 @@ impl Builder {
             return Err(Error::Unsupported(format!("max-pool of {window:?}")));
         }
         let channels = self.channels(x)?;
-        Ok(self.push(x, channels, Operation::MaxPool(window)))
+        let precision = self.steps[x.0].precision;
+        Ok(self.push(x, channels, precision, Operation::MaxPool(window)))
     }
 
-    /// The mean over all pixels: an image of one pixel.
+    /// The mean over all pixels: an image of one pixel, in f32.
     pub fn global_average(&mut self, x: Node) -> Result<Node, Error> {
         let channels = self.channels(x)?;
-        Ok(self.push(x, channels, Operation::Average))
+        Ok(self.push(x, channels, Precision::F32, Operation::Average))
     }
 
-    /// `weight * x + bias` at each pixel; `weight` is `[outputs, inputs]`, row-major.
+    /// `weight * x + bias` at each pixel, in f32; `weight` is `[outputs, inputs]`, row-major.
     pub fn linear(&mut self, x: Node, weight: &[f32], bias: &[f32]) -> Result<Node, Error> {
         let shape = Shape {
             out_channels: bias.len(),
@@ -177,10 +196,17 @@ impl Builder {
             .ok_or_else(|| Error::Unsupported(format!("{node:?} of another network")))
     }
 
-    fn push(&mut self, x: Node, channels: usize, operation: Operation) -> Node {
+    fn push(
+        &mut self,
+        x: Node,
+        channels: usize,
+        precision: Precision,
+        operation: Operation,
+    ) -> Node {
         self.steps.push(Step {
             input: Some(x.0),
             channels,
+            precision,
             operation,
         });
         Node(self.steps.len() - 1)
@@ -259,21 +285,7 @@ impl Program {
     /// full; all earlier runs are done; no other call works on the same chunk or a later run.
     unsafe fn work(&self, plan: &Plan, source: Source, run: &Run, chunk: usize) {
         let step = &self.steps[run.step];
-        let place = &plan.places[run.step];
-        let (output, extent) = (plan.buffers[place.buffer].pointer(), place.extent);
-        let from = &plan.places[step.input.unwrap_or(run.step)];
-        let input = plan.buffers[from.buffer].pointer().cast_const();
-        let image = |n: usize| {
-            let floats = from.extent.image();
-            // SAFETY: a place's buffer holds its extent for all images of the batch, and an earlier
-            // step's is only read until its last reader is done.
-            unsafe { std::slice::from_raw_parts(input.add(n * from.extent.stride), floats) }
-        };
-        let stretch = |n: usize, y: usize, floats: usize| {
-            // SAFETY: as above, and only this chunk touches the stretch, which is inside the border.
-            unsafe { std::slice::from_raw_parts_mut(output.add(extent.at(n, y, 0)), floats) }
-        };
-        let first = run.images.start;
+        let input = step.input.unwrap_or(run.step);
         match (&step.operation, &run.work) {
             (
                 Operation::Convolution {
@@ -283,53 +295,106 @@ impl Program {
                 },
                 Work::Convolution(cut),
             ) => {
-                let residual = residual.map(|node| {
-                    let Place { extent, buffer } = plan.places[node];
-                    let start = plan.buffers[buffer].pointer().cast_const();
-                    (start.wrapping_add(first * extent.stride), extent)
-                });
+                let view = |node: usize| {
+                    let extent = plan.places[node].extent;
+                    (plan.image(node, run.images.start), extent)
+                };
+                let reading = |node: usize| {
+                    let (start, extent) = view(node);
+                    (start.cast_const(), extent)
+                };
                 let views = Views {
-                    input: (input.wrapping_add(first * from.extent.stride), from.extent),
-                    output: (output.wrapping_add(first * extent.stride), extent),
-                    residual,
+                    input: reading(input),
+                    output: view(run.step),
+                    residual: residual.map(reading),
                     relu: *relu,
                 };
-                // SAFETY: the plan gave the input the border and all three the sizes it needs, in
-                // buffers of their own; chunks of one cut write disjoint parts.
+                // SAFETY: the plan gave the input the border and all three the sizes and the precision that it
+                // needs, in buffers of their own; chunks of one cut write disjoint parts.
                 unsafe { convolution.compute(&views, cut, chunk) }
             }
-            (operation, Work::Rows(rows)) => {
-                for row in chunk * ROWS..(chunk * ROWS + ROWS).min(*rows) {
-                    let row = first * extent.height + row;
-                    let (n, y) = (row / extent.height, row % extent.height);
-                    let to = stretch(n, y, extent.width * extent.channels);
-                    match operation {
-                        Operation::MaxPool(window) => {
-                            window.max_row(image(n), &from.extent, y, to);
-                        }
-                        _ => self.scaling.fill(source, &extent, row, to),
+            (_, Work::Rows(rows)) => {
+                let rows = chunk * ROWS..(chunk * ROWS + ROWS).min(*rows);
+                // SAFETY: as the caller promises.
+                unsafe {
+                    match step.precision {
+                        Precision::F32 => self.rows::<f32>(plan, source, run, rows),
+                        Precision::Bf16 => self.rows::<bf16>(plan, source, run, rows),
                     }
                 }
             }
             _ => {
-                let n = first + chunk;
-                average(image(n), &from.extent, stretch(n, 0, extent.channels));
+                let n = run.images.start + chunk;
+                let extent = &plan.places[input].extent;
+                // SAFETY: as the caller promises; an average is one pixel, and its image this chunk's own.
+                unsafe {
+                    let to = plan.image(run.step, n).cast::<f32>();
+                    let to = std::slice::from_raw_parts_mut(to, step.channels);
+                    match self.steps[input].precision {
+                        Precision::F32 => average(plan.numbers::<f32>(input, n), extent, to),
+                        Precision::Bf16 => average(plan.numbers::<bf16>(input, n), extent, to),
+                    }
+                }
             }
         }
     }
 
-    /// Copies the last step's result out of the arena.
+    /// Computes rows of an input or pooling step; `rows` counts from the run's first image on.
+    ///
+    /// # Safety
+    /// As [`Program::work`], for a step whose precision is that of `E`.
+    unsafe fn rows<E: Element>(
+        &self,
+        plan: &Plan,
+        source: Source,
+        run: &Run,
+        rows: std::ops::Range<usize>,
+    ) {
+        let step = &self.steps[run.step];
+        let extent = &plan.places[run.step].extent;
+        for row in rows {
+            let row = run.images.start * extent.height + row;
+            let (n, y) = (row / extent.height, row % extent.height);
+            // SAFETY: a row inside the border, which only this chunk touches.
+            let to = unsafe {
+                let start = plan.image(run.step, n).cast::<E>().add(extent.at(0, y, 0));
+                std::slice::from_raw_parts_mut(start, extent.width * extent.channels)
+            };
+            match (&step.operation, step.input) {
+                (Operation::MaxPool(window), Some(input)) => {
+                    // SAFETY: an earlier step's result, of this step's precision.
+                    let image = unsafe { plan.numbers::<E>(input, n) };
+                    window.max_row(image, &plan.places[input].extent, y, to);
+                }
+                _ => self.scaling.fill(source, extent, row, to),
+            }
+        }
+    }
+
+    /// Copies the last step's result out of the arena, as f32.
     fn result(&self, plan: &Plan, images: usize) -> (Vec<f32>, candle_core::Shape) {
-        let place = &plan.places[self.steps.len() - 1];
-        let extent = &place.extent;
-        let buffer = plan.buffers[place.buffer].as_slice();
-        // The result has no reader, hence no border.
-        let image = |n: usize| &buffer[n * extent.stride..][..extent.image()];
-        let values = (0..images).flat_map(image).copied().collect();
-        let shape = if extent.pixels() == 1 {
-            (images, extent.channels).into()
-        } else {
-            (images, extent.height, extent.width, extent.channels).into()
+        let last = self.steps.len() - 1;
+        let Extent {
+            height,
+            width,
+            channels,
+            ..
+        } = plan.places[last].extent;
+        let mut values = Vec::with_capacity(images * height * width * channels);
+        for n in 0..images {
+            // SAFETY: all runs are done. The result has no reader, hence no border.
+            unsafe {
+                match self.steps[last].precision {
+                    Precision::F32 => values.extend_from_slice(plan.numbers::<f32>(last, n)),
+                    Precision::Bf16 => {
+                        values.extend(plan.numbers::<bf16>(last, n).iter().map(|v| v.value()));
+                    }
+                }
+            }
+        }
+        let shape = match (height, width) {
+            (1, 1) => (images, channels).into(),
+            _ => (images, height, width, channels).into(),
         };
         (values, shape)
     }

@@ -11,7 +11,7 @@ use std::ops::Range;
 use crate::aligned::Aligned;
 use crate::convolution::{Cut, Shape, Views, part};
 use crate::extent::Extent;
-use crate::isa::Isa;
+use crate::isa::{Isa, Precision};
 use crate::kernels::{Panel, Pixel, WIDEST};
 use crate::lanes::Lanes;
 use crate::packing::{Packed, Slice};
@@ -70,9 +70,10 @@ impl Tiles {
 
 impl Winograd {
     /// Whether this method can compute the shape, and is worth it.
-    pub(crate) fn suits(shape: &Shape) -> bool {
+    pub(crate) fn suits(isa: Isa, shape: &Shape) -> bool {
         let channels = [shape.in_channels, shape.out_channels];
-        shape.kernel == (3, 3)
+        isa.precision() == Precision::F32
+            && shape.kernel == (3, 3)
             && shape.stride == 1
             && channels
                 .iter()
@@ -82,10 +83,8 @@ impl Winograd {
     /// `weight` is `[out_channels, in_channels, 3, 3]`; the shape [suits](Self::suits).
     pub(crate) fn new(isa: Isa, weight: &[f32], bias: &[f32], shape: &Shape) -> Self {
         let (inputs, outputs) = (shape.in_channels, shape.out_channels);
-        let transformed: Vec<[f32; PLACES]> = weight
-            .chunks_exact(9)
-            .map(|filter| transform_filter(filter))
-            .collect();
+        let transformed: Vec<[f32; PLACES]> =
+            weight.chunks_exact(9).map(transform_filter).collect();
         let none = vec![0.0; outputs];
         let filters = (0..PLACES).map(|place| {
             Packed::new(isa, outputs, inputs, &none, |o, i| {
@@ -206,7 +205,7 @@ impl Winograd {
             unsafe {
                 let panel = Panel {
                     input: inputs.add(place * count * self.inputs),
-                    output: products.add(place * count * width),
+                    output: products.add(place * count * width).cast(),
                     residual: std::ptr::null(),
                     weights: filters.weights_of(slice),
                     bias: filters.bias.pointer().add(slice.first),
@@ -230,7 +229,7 @@ impl Winograd {
         let row = |i: usize| (y + i).min(output.height + 1) + inset;
         let column = |i: usize| (x + i).min(output.width + 1) + inset;
         Source {
-            input: views.input.0,
+            input: views.input.0.cast(),
             rows: std::array::from_fn(|i| n * input.stride + row(i) * input.row()),
             columns: std::array::from_fn(|i| column(i) * input.channels),
             channels: self.inputs,
@@ -244,8 +243,8 @@ impl Winograd {
         let extent = residual.map_or(output, |(_, extent)| extent);
         let at = |extent: &Extent, i: usize| extent.at(n, y + i / 2, x + i % 2) + slice.first;
         Sink {
-            output: views.output.0,
-            residual: residual.map_or(std::ptr::null(), |(start, _)| *start),
+            output: views.output.0.cast(),
+            residual: residual.map_or(std::ptr::null(), |(start, _)| start.cast()),
             // Within the block: a slice's channels are the outputs'.
             bias: self.bias.as_slice()[slice.first..].as_ptr(),
             outputs: std::array::from_fn(|i| at(output, i)),
@@ -303,16 +302,17 @@ struct Transforms {
 /// # Safety
 /// The processor has the instruction set; the source can be read; `channels` floats can be written at each place.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // plain indices are what the compiler turns into registers
 unsafe fn transform_input<L: Lanes>(source: &Source, to: *mut f32, stride: usize) {
     // SAFETY: as the caller promises; channels are a multiple of every vector's length.
     unsafe {
         for c in (0..source.channels).step_by(L::COUNT) {
-            let line = |d: [L; 4]| {
+            let line = |d: [L::Vector; 4]| {
                 [
-                    d[0].subtract(d[2]),
-                    d[1].add(d[2]),
-                    d[2].subtract(d[1]),
-                    d[1].subtract(d[3]),
+                    L::subtract(d[0], d[2]),
+                    L::add(d[1], d[2]),
+                    L::subtract(d[2], d[1]),
+                    L::subtract(d[1], d[3]),
                 ]
             };
             let mut columns = [[L::zero(); 4]; 4];
@@ -323,7 +323,7 @@ unsafe fn transform_input<L: Lanes>(source: &Source, to: *mut f32, stride: usize
             for i in 0..4 {
                 let row = line([columns[0][i], columns[1][i], columns[2][i], columns[3][i]]);
                 for (j, value) in row.into_iter().enumerate() {
-                    value.store(to.add((4 * i + j) * stride + c));
+                    L::store(value, to.add((4 * i + j) * stride + c));
                 }
             }
         }
@@ -336,13 +336,17 @@ unsafe fn transform_input<L: Lanes>(source: &Source, to: *mut f32, stride: usize
 /// The processor has the instruction set; `channels` floats can be read at each place, and at the sink's bias and
 /// residuals, and written at its outputs.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // as above
 unsafe fn transform_output<L: Lanes>(from: *const f32, stride: usize, sink: &Sink) {
     // SAFETY: as the caller promises; panels are whole vectors.
     unsafe {
         for c in (0..sink.channels).step_by(L::COUNT) {
-            let line = |m: [L; 4]| {
-                let middle = m[1].add(m[2]);
-                [m[0].add(middle), m[1].subtract(m[2]).subtract(m[3])]
+            let line = |m: [L::Vector; 4]| {
+                let middle = L::add(m[1], m[2]);
+                [
+                    L::add(m[0], middle),
+                    L::subtract(L::subtract(m[1], m[2]), m[3]),
+                ]
             };
             let mut rows = [[L::zero(); 4]; 2];
             for j in 0..4 {
@@ -356,15 +360,15 @@ unsafe fn transform_output<L: Lanes>(from: *const f32, stride: usize, sink: &Sin
                 for (j, value) in line(row).into_iter().enumerate() {
                     let pixel = 2 * i + j;
                     if sink.exists[pixel] {
-                        let mut value = value.add(bias);
+                        let mut value = L::add(value, bias);
                         if !sink.residual.is_null() {
                             let from = sink.residual.add(sink.residuals[pixel] + c);
-                            value = value.add(L::load(from));
+                            value = L::add(value, L::load(from));
                         }
                         if sink.relu {
-                            value = value.relu();
+                            value = L::relu(value);
                         }
-                        value.store(sink.output.add(sink.outputs[pixel] + c));
+                        L::store(value, sink.output.add(sink.outputs[pixel] + c));
                     }
                 }
             }
@@ -400,9 +404,9 @@ macro_rules! transforms {
 
 transforms!(PORTABLE, portable, crate::lanes::Plain, []);
 #[cfg(target_arch = "x86_64")]
-transforms!(AVX2, avx2, std::arch::x86_64::__m256, ["avx2,fma"]);
+transforms!(AVX2, avx2, crate::lanes::Avx2, ["avx2,fma"]);
 #[cfg(target_arch = "x86_64")]
-transforms!(AVX512, avx512, std::arch::x86_64::__m512, ["avx512f"]);
+transforms!(AVX512, avx512, crate::lanes::Avx512, ["avx512f"]);
 
 fn transforms(isa: Isa) -> &'static Transforms {
     match isa {
@@ -411,7 +415,6 @@ fn transforms(isa: Isa) -> &'static Transforms {
         Isa::Avx2 => &AVX2,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => &AVX512,
-        #[cfg(not(target_arch = "x86_64"))]
         _ => &PORTABLE,
     }
 }

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)]
 use candle_core::{Device, Tensor};
 use proptest::prelude::*;
-use sightline_convolution::{Builder, Conv2d, Isa, Normalisation, Shape, Threads, Window};
+use sightline_convolution::{
+    Builder, Conv2d, Isa, Normalisation, Precision, Shape, Threads, Window,
+};
 
 /// An activation `[n, height, width, channels]`.
 #[derive(Clone, Debug)]
@@ -115,12 +117,20 @@ fn finish(mut x: Image, residual: Option<&Image>, relu: bool) -> Image {
 }
 
 fn assert_close(found: &Tensor, expected: &Image, what: &str) {
+    assert_within(2e-5, found, expected, what);
+}
+
+/// No element is further off than this share of the largest.
+fn assert_within(tolerance: f32, found: &Tensor, expected: &Image, what: &str) {
     let found = found.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     assert_eq!(found.len(), expected.data.len(), "{what}");
     let largest = expected.data.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
     for (i, (found, expected)) in found.iter().zip(&expected.data).enumerate() {
         let off = (found - expected).abs() / largest;
-        assert!(off < 2e-5, "{what}: element {i} is {found}, not {expected}");
+        assert!(
+            off < tolerance,
+            "{what}: element {i} is {found}, not {expected}"
+        );
     }
 }
 
@@ -182,6 +192,11 @@ fn cases() -> impl Strategy<Value = Case> {
         })
 }
 
+/// The number that a bfloat16 can hold and is nearest.
+fn nearest_bf16(value: f32) -> f32 {
+    half::bf16::from_f32(value).to_f32()
+}
+
 /// A 1×1 convolution that gives the drawn one a residual of the right shape, then the drawn one.
 fn check(case: &Case, isa: Isa) {
     let shape = case.shape;
@@ -192,17 +207,24 @@ fn check(case: &Case, isa: Isa) {
             noise(seed + 1, shape.out_channels),
         )
     };
+    let rounded = |values: Vec<f32>| match isa.precision() {
+        Precision::F32 => values,
+        Precision::Bf16 => values.into_iter().map(nearest_bf16).collect(),
+    };
+    let pixels = case.n * case.h * case.w;
     let x = Image {
         n: case.n,
         h: case.h,
         w: case.w,
         c: shape.in_channels,
-        data: noise(case.seed, case.n * case.h * case.w * shape.in_channels),
+        data: rounded(noise(case.seed, pixels * shape.in_channels)),
     };
     let (weight, bias) = weights(&shape, case.seed >> 1);
     let (other_weight, other_bias) = weights(&shape, case.seed >> 2);
+    let (weight, other_weight) = (rounded(weight), rounded(other_weight));
 
-    let mut net = Builder::new(shape.in_channels, Normalisation::default()).unwrap();
+    let normalisation = Normalisation::default();
+    let mut net = Builder::new(shape.in_channels, normalisation, isa.precision()).unwrap();
     let conv = |weight: &[f32], bias: &[f32]| Conv2d::for_isa(isa, weight, bias, shape).unwrap();
     let residual = case.residual.then(|| {
         let conv = conv(&other_weight, &other_bias);
@@ -224,11 +246,13 @@ fn check(case: &Case, isa: Isa) {
     let planes = x.planes();
     for round in 0..2 {
         let found = program.forward(&planes).unwrap();
-        assert_close(
-            &found,
-            &expected,
-            &format!("{isa:?} {case:?} round {round}"),
-        );
+        let what = format!("{isa:?} {case:?} round {round}");
+        // Inputs and weights are what the kernel has; a residual and the result are rounded to eight bits.
+        let tolerance = match isa.precision() {
+            Precision::F32 => 2e-5,
+            Precision::Bf16 => 1e-2,
+        };
+        assert_within(tolerance, &found, &expected, &what);
     }
 }
 
@@ -238,6 +262,15 @@ proptest! {
     #[test]
     fn each_kernel_agrees_with_the_naive_convolution(case in cases()) {
         for isa in Isa::all_available() {
+            check(&case, isa);
+        }
+    }
+
+    /// Where the processor has them; `sightline bench model --precision bf16` says whether it does.
+    #[test]
+    fn bf16_kernels_agree_with_the_naive_convolution(mut case in cases()) {
+        case.shape.out_channels = case.shape.out_channels.next_multiple_of(2);
+        if let Some(isa) = Isa::of(Precision::Bf16) {
             check(&case, isa);
         }
     }
@@ -313,7 +346,7 @@ fn a_small_network_agrees_with_the_naive_one() {
         })
         .collect();
     for isa in Isa::all_available() {
-        let mut net = Builder::new(3, Normalisation::default()).unwrap();
+        let mut net = Builder::new(3, Normalisation::default(), Precision::F32).unwrap();
         let conv =
             |i: usize| Conv2d::for_isa(isa, &weights[i].0, &weights[i].1, layers[i]).unwrap();
         let x = net.convolution(net.input(), conv(0), None, true).unwrap();
@@ -363,7 +396,7 @@ fn bytes_are_scaled_and_normalised() {
         mean: vec![0.5, 0.25],
         std: vec![0.5, 2.0],
     };
-    let mut net = Builder::new(2, normalisation).unwrap();
+    let mut net = Builder::new(2, normalisation, Precision::F32).unwrap();
     let x = net.global_average(net.input()).unwrap();
     let program = net.build(x, Threads::new(1)).unwrap();
     let images = Tensor::from_vec(
@@ -392,7 +425,7 @@ fn a_profile_names_each_step_and_its_work() {
         padding: 1,
         groups: 1,
     };
-    let mut net = Builder::new(3, Normalisation::default()).unwrap();
+    let mut net = Builder::new(3, Normalisation::default(), Precision::F32).unwrap();
     let conv = Conv2d::new(&[0.5; 108], &[0.0; 4], shape).unwrap();
     let x = net.convolution(net.input(), conv, None, true).unwrap();
     let x = net.global_average(x).unwrap();
@@ -418,9 +451,9 @@ fn wrong_sizes_are_errors() {
     assert!(Conv2d::new(&[0.0; 108], &[0.0; 3], shape).is_err());
     assert!(Conv2d::new(&[0.0; 108], &[0.0; 4], Shape { groups: 2, ..shape }).is_err());
     let conv = || Conv2d::new(&[0.0; 108], &[0.0; 4], shape).unwrap();
-    let mut net = Builder::new(4, Normalisation::default()).unwrap();
+    let mut net = Builder::new(4, Normalisation::default(), Precision::F32).unwrap();
     assert!(net.convolution(net.input(), conv(), None, true).is_err());
-    let mut net = Builder::new(3, Normalisation::default()).unwrap();
+    let mut net = Builder::new(3, Normalisation::default(), Precision::F32).unwrap();
     let y = net.convolution(net.input(), conv(), None, true).unwrap();
     let program = net.build(y, Threads::new(2)).unwrap();
     for dims in [(1, 3, 2, 9), (1, 4, 9, 9), (0, 3, 9, 9)] {

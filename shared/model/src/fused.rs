@@ -6,24 +6,32 @@ use crate::{
 };
 use candle_core::{Error, Result};
 use sightline_convolution::{
-    Builder, Conv2d, Node, Normalisation, Program, Shape, Threads, Window,
+    Builder, Conv2d, Isa, Node, Normalisation, Precision, Program, Shape, Threads, Window,
 };
 
-pub(crate) struct Layers(Builder);
+pub(crate) struct Layers {
+    net: Builder,
+    isa: Isa,
+}
 
 impl Layers {
-    pub fn new(preprocessing: &Preprocessing) -> Result<Self> {
+    /// Fails where the processor has no instructions for the precision.
+    pub fn new(preprocessing: &Preprocessing, precision: Precision) -> Result<Self> {
+        let Some(isa) = Isa::of(precision) else {
+            candle_core::bail!(
+                "{precision} is not what this processor multiplies: it lacks AVX512-BF16"
+            );
+        };
         let normalisation = Normalisation {
             mean: preprocessing.mean.to_vec(),
             std: preprocessing.std.to_vec(),
         };
-        Builder::new(3, normalisation)
-            .map(Self)
-            .map_err(Error::wrap)
+        let net = Builder::new(3, normalisation, isa.precision()).map_err(Error::wrap)?;
+        Ok(Self { net, isa })
     }
 
     pub fn build(self, output: Node, threads: usize) -> Result<Program> {
-        self.0
+        self.net
             .build(output, Threads::new(threads))
             .map_err(Error::wrap)
     }
@@ -33,7 +41,7 @@ impl layers::Layers for Layers {
     type Node = Node;
 
     fn input(&self) -> Node {
-        self.0.input()
+        self.net.input()
     }
 
     fn convolution(
@@ -59,14 +67,14 @@ impl layers::Layers for Layers {
             padding: kernel / 2,
             groups,
         };
-        let convolution = Conv2d::new(&weight, &bias, shape).map_err(Error::wrap)?;
-        self.0
+        let convolution = Conv2d::for_isa(self.isa, &weight, &bias, shape).map_err(Error::wrap)?;
+        self.net
             .convolution(x, convolution, residual, relu)
             .map_err(Error::wrap)
     }
 
     fn max_pool(&mut self, x: Node) -> Result<Node> {
-        self.0
+        self.net
             .max_pool(
                 x,
                 Window {
@@ -79,10 +87,10 @@ impl layers::Layers for Layers {
     }
 
     fn global_average(&mut self, x: Node) -> Result<Node> {
-        self.0.global_average(x).map_err(Error::wrap)
+        self.net.global_average(x).map_err(Error::wrap)
     }
 
     fn classifier(&mut self, x: Node, weight: Vec<f32>, bias: Vec<f32>) -> Result<Node> {
-        self.0.linear(x, &weight, &bias).map_err(Error::wrap)
+        self.net.linear(x, &weight, &bias).map_err(Error::wrap)
     }
 }

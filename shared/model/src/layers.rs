@@ -5,6 +5,7 @@ use crate::{
     weights::Weights,
 };
 use candle_core::{Device, Result, Tensor};
+use sightline_convolution::Precision;
 
 /// A square convolution as it is in the weights, batch norm folded in, padded so that stride 1 keeps the size.
 pub(crate) struct Filter {
@@ -77,12 +78,18 @@ impl Network {
         architecture: &Architecture,
         weights: &Weights<'_>,
         preprocessing: &Preprocessing,
-        threads: usize,
+        (precision, threads): (Precision, usize),
         device: &Device,
     ) -> std::result::Result<Self, Error> {
         match kernels {
+            Kernels::Candle if precision != Precision::F32 => {
+                let text = format!(
+                    "{precision} is for the CPU's own kernels, which this model or device does not use"
+                );
+                Err(candle_core::Error::msg(text).into())
+            }
             Kernels::Fused => {
-                let mut layers = fused::Layers::new(preprocessing)?;
+                let mut layers = fused::Layers::new(preprocessing, precision)?;
                 let output = resnet::describe(architecture, weights, &mut layers)?;
                 Ok(Self::Fused(layers.build(output, threads)?))
             }

@@ -29,4 +29,5 @@ pub use hub::Hub;
 pub use layers::Kernels;
 pub use manifest::{Interpolation, Manifest, Preprocessing, Resize, labels_of_text};
 pub use model::{Input, Model, Options, Pixels, WrongShape, load};
+pub use sightline_convolution::Precision;
 pub use source::Source;

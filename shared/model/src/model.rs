@@ -8,6 +8,7 @@ use crate::{
 };
 use bytes::Bytes;
 use candle_core::Tensor;
+use sightline_convolution::Precision;
 use std::{fmt, num::NonZero};
 
 /// How weights are to be loaded.
@@ -20,6 +21,8 @@ pub struct Options {
     pub labels: Option<Vec<String>>,
     /// Threads of the CPU that compute; by default the cores that the process may use.
     pub threads: Option<NonZero<usize>>,
+    /// The numbers that convolutions multiply.
+    pub precision: Precision,
     /// Who computes; by default what is fastest on the device.
     pub kernels: Option<Kernels>,
 }
@@ -63,6 +66,7 @@ pub struct Model {
     architecture: Architecture,
     manifest: Manifest,
     weights_sha256: String,
+    precision: Precision,
     threads: usize,
     network: Network,
 }
@@ -115,13 +119,14 @@ pub fn load(source: &Source, options: &Options) -> Result<Model, Error> {
         &architecture,
         &weights,
         &manifest.preprocessing,
-        threads,
+        (options.precision, threads),
         &device,
     )?;
     Ok(Model {
         architecture,
         manifest,
         weights_sha256,
+        precision: options.precision,
         threads,
         network,
     })
@@ -144,6 +149,11 @@ impl Model {
     /// SHA-256 of the weights file, hexadecimal.
     pub fn weights_sha256(&self) -> &str {
         &self.weights_sha256
+    }
+
+    /// The numbers that its convolutions multiply.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Threads of the CPU that compute.

@@ -3,6 +3,7 @@
 use crate::{sightline, tests};
 use sightline_contracts::ResultEvent;
 use std::{
+    collections::BTreeMap,
     fs,
     path::Path,
     process::{Output, Stdio},
@@ -70,6 +71,33 @@ fn at_least_95_percent_of_120_fresh_scenes_are_classified_right() {
     let events = events(&output);
     assert_eq!(events.len(), 120);
     assert!(right(&events) >= 114, "{} of 120", right(&events));
+}
+
+/// On a processor that multiplies bf16, at most one label in 200 differs; on another, asking for it is an error.
+#[test]
+fn bf16_labels_as_f32_does_or_is_refused() {
+    let half = classify(&["--json", "--precision", "bf16"], &["fixtures/scenes"]);
+    if !half.status.success() {
+        assert!(errors(&half).contains("AVX512-BF16"), "{}", errors(&half));
+        return;
+    }
+    let labels = |output: &Output| -> BTreeMap<String, String> {
+        let label = |event: &ResultEvent| event.labels[0].label.clone();
+        let events = events(output);
+        events
+            .iter()
+            .map(|e| (e.image.key.clone(), label(e)))
+            .collect()
+    };
+    let (half, whole) = (
+        labels(&half),
+        labels(&classify(&["--json"], &["fixtures/scenes"])),
+    );
+    let same = half
+        .iter()
+        .filter(|(key, label)| whole[*key] == **label)
+        .count();
+    assert!(same * 200 >= whole.len() * 199, "{same} of {}", whole.len());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde::Serialize;
-use sightline_model::{Input, Options, Pixels, Source, load, random::Net};
+use sightline_model::{Input, Options, Pixels, Precision, Source, load, random::Net};
 use sightline_stream::hops::percentile_ms;
 use std::{
     num::NonZero,
@@ -17,6 +17,9 @@ pub struct Model {
     /// A full-size ResNet-101 with weights of no use but for measuring
     #[arg(long, conflicts_with = "weights")]
     random_weights: bool,
+    /// Numbers that convolutions multiply: f32 or bf16
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
     /// Images computed together, several sizes allowed
     #[arg(long, value_name = "IMAGES", num_args = 1.., default_values = ["1", "8"])]
     batch: Vec<NonZero<usize>>,
@@ -34,7 +37,7 @@ pub struct Model {
 /// What a batch took.
 #[derive(Debug, Serialize)]
 struct Report {
-    precision: &'static str,
+    precision: String,
     batch: usize,
     threads: usize,
     median_ms: f64,
@@ -52,6 +55,7 @@ impl Model {
         };
         let options = Options {
             threads: self.threads,
+            precision: self.precision,
             ..Options::default()
         };
         let started = Instant::now();
@@ -110,7 +114,7 @@ impl Model {
         times.sort_unstable();
         let median = times[times.len() / 2];
         Ok(Report {
-            precision: "f32",
+            precision: model.precision().to_string(),
             batch,
             threads: model.threads(),
             median_ms: percentile_ms(&times, 0.5),

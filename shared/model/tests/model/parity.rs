@@ -1,7 +1,7 @@
 //! Logits as PyTorch computes them; `parity/make.py` says how the references were made.
 
 use safetensors::SafeTensors;
-use sightline_model::{Input, Kernels, Options, Pixels, Source, load};
+use sightline_model::{Input, Kernels, Options, Pixels, Precision, Source, load};
 use std::{fs, path::Path};
 
 const SHAPE: [usize; 3] = [3, 96, 80];
@@ -107,4 +107,50 @@ fn the_bundled_models_logits_are_pytorchs() {
             );
         }
     }
+}
+
+/// On a processor that multiplies bf16, labels are those of f32; on another, asking for it is an error that says why.
+#[test]
+fn bf16_agrees_or_is_refused() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity");
+    let pixels = fs::read(folder.join("preprocess.safetensors")).unwrap();
+    let pixels = SafeTensors::deserialize(&pixels).unwrap();
+    let options = Options {
+        precision: Precision::Bf16,
+        ..Options::default()
+    };
+    let half = match load(&Source::Bundled, &options) {
+        Ok(model) => model,
+        Err(error) => {
+            let error = format!("{error:?}");
+            assert!(error.contains("AVX512-BF16"), "{error}");
+            return;
+        }
+    };
+    let whole = load(&Source::Bundled, &Options::default()).unwrap();
+    for (name, image) in pixels.tensors() {
+        let input = Input {
+            shape: whole.input_shape(),
+            pixels: Pixels::U8(image.data().to_vec().into()),
+        };
+        let logits = |model: &sightline_model::Model| {
+            let inputs = std::slice::from_ref(&input);
+            model.logits(inputs).unwrap().remove(0)
+        };
+        let (found, expected) = (logits(&half), logits(&whole));
+        let largest = expected.iter().fold(0.0, |a: f32, b| a.max(b.abs()));
+        assert_eq!(top(&found), top(&expected), "{name}");
+        for (a, b) in found.iter().zip(&expected) {
+            assert!(
+                (a - b).abs() <= 0.05 * largest,
+                "{name}: {a} instead of {b}"
+            );
+        }
+    }
+    let candle = Options {
+        kernels: Some(Kernels::Candle),
+        ..options
+    };
+    let error = format!("{:?}", load(&Source::Bundled, &candle).unwrap_err());
+    assert!(error.contains("bf16"), "{error}");
 }
