@@ -6,7 +6,7 @@ use sightline_contracts::{
     Label, ModelInfo, Pixels, PredictionMessage, Reason, TensorMessage, Topic, now_ms,
 };
 use sightline_model::{Engine, Input, Prediction, Preprocessing, engine};
-use sightline_stream::{Outcome, Output, Record, Stage};
+use sightline_stream::{Outcome, Output, Record, Stage, with_causes};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -121,12 +121,4 @@ impl Stage for Infer {
             message.encode(),
         )])
     }
-}
-
-/// The error and what caused it, on one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }

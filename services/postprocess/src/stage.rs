@@ -5,7 +5,7 @@ use bytes::Bytes;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use sightline_contracts::{PredictionMessage, Reason, ResultEvent, Thumbnail, Topic, now_ms};
 use sightline_storage::Objects;
-use sightline_stream::{Outcome, Output, Record, Stage};
+use sightline_stream::{Outcome, Output, Record, Stage, with_causes};
 use std::sync::Arc;
 
 /// The stage function, with where thumbnails go.
@@ -37,7 +37,7 @@ impl Postprocess {
                 self.stored.inc();
                 Ok(())
             }
-            Err(error) => Err(Outcome::retry(chain(&error))),
+            Err(error) => Err(Outcome::retry(with_causes(&error))),
         }
     }
 }
@@ -52,7 +52,7 @@ impl Stage for Postprocess {
             thumbnail,
         } = match PredictionMessage::decode(&value) {
             Ok(message) => message,
-            Err(error) => return Outcome::reject(Reason::Malformed, chain(&error)),
+            Err(error) => return Outcome::reject(Reason::Malformed, with_causes(&error)),
         };
         record
             .span
@@ -75,12 +75,6 @@ impl Stage for Postprocess {
             Output::new(Topic::Results, Some(key.into()), event.to_json()).notified_at(notified_ms),
         ])
     }
-}
-
-/// The error and its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

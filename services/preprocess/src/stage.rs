@@ -9,12 +9,12 @@ use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use sightline_contracts::{ImageRef, Pixels, Reason, TensorMessage, Topic, now_ms};
 use sightline_storage::{Error as StorageError, Get, Objects};
-use sightline_stream::{Outcome, Output, Record, Rejection, Stage};
+use sightline_stream::{Outcome, Output, Record, Rejection, Stage, with_causes};
 use sightline_vision::{
     Error as VisionError, Limits, Preprocessing, Tensor, ThumbnailSpec, decode, tensor, tensor_f32,
     thumbnail,
 };
-use std::{iter, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The stage function, with its store, its threads and its bounds.
@@ -75,7 +75,7 @@ impl Preprocess {
     async fn preprocess(&self, record: &Record) -> Result<Output, Outcome> {
         let value = record.value.as_deref().unwrap_or_default();
         let image = ImageRef::from_json(value)
-            .map_err(|error| Outcome::reject(Reason::Malformed, chain(&error)))?;
+            .map_err(|error| Outcome::reject(Reason::Malformed, with_causes(&error)))?;
         record
             .span
             .record("image_id", tracing::field::display(image.id));
@@ -218,10 +218,10 @@ fn unavailable(error: &StorageError) -> Outcome {
         StorageError::Invalid { .. } => Reason::InvalidKey,
         // The SDK has retried already; wrong credentials may be mended by an operator while the budget lasts.
         StorageError::Transient { .. } | StorageError::Setup { .. } => {
-            return Outcome::retry(chain(error));
+            return Outcome::retry(with_causes(error));
         }
     };
-    Outcome::reject(reason, chain(error))
+    Outcome::reject(reason, with_causes(error))
 }
 
 fn unreadable(error: &VisionError) -> Rejection {
@@ -235,12 +235,6 @@ fn unreadable(error: &VisionError) -> Rejection {
     };
     Rejection {
         reason,
-        error: chain(error),
+        error: with_causes(error),
     }
-}
-
-/// The error and its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -16,8 +16,8 @@ pub struct ModelInfo {
     pub weights_sha256: String,
 }
 
-/// The message of the `predictions` topic: safetensors with `classes` (u32, [k]), `probabilities` (f32, [k], falling)
-/// and `thumbnail` (u8, [n]); metadata `image`, `model` and `labels` (k texts) as JSON.
+/// The message of the `predictions` topic: safetensors with `classes: u32 [k]`, `probabilities: f32 [k]` (falling)
+/// and `thumbnail: u8 [n]`; metadata `image`, `model` and `labels` (k texts) as JSON.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PredictionMessage {
     pub image: ImageRef,

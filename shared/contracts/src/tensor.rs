@@ -13,7 +13,7 @@ pub enum Pixels {
     F32(Vec<f32>),
 }
 
-/// The message of the `tensors` topic: safetensors with `image` (u8 or f32, [3, h, w]) and `thumbnail` (u8, [n]: an
+/// The message of the `tensors` topic: safetensors with `image: u8 or f32 [3, h, w]` and `thumbnail: u8 [n]` (an
 /// encoded PNG); metadata `image` (the [`ImageRef`] as JSON) and `preprocessing` (a name or JSON, for the reader).
 #[derive(Debug, Clone, PartialEq)]
 pub struct TensorMessage {

@@ -17,7 +17,7 @@ const SPINS: usize = 512;
 /// Times that it offers its core before it sleeps.
 const YIELDS: usize = 16;
 
-/// A crew of a fixed size, the caller of [`Threads::run`] included.
+/// A crew of a fixed size, the caller included.
 pub struct Threads {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,

@@ -48,3 +48,9 @@ impl Error {
         move |source| Self::Fatal { doing, source }
     }
 }
+
+/// An error and what caused it on one line, as an outcome's text.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

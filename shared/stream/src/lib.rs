@@ -19,7 +19,7 @@ mod status;
 mod trace;
 
 pub use driver::{Spec, run};
-pub use error::Error;
+pub use error::{Error, with_causes};
 pub use metrics::Metrics;
 pub use publisher::{Message, Place, Publisher};
 pub use reader::{Reader, Start};

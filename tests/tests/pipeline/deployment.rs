@@ -202,7 +202,19 @@ impl Deployment {
         assert!(letters.is_empty(), "{letters:?}");
     }
 
-    /// Runs `sightline` against this deployment.
+    /// Runs `sightline` against this deployment's store.
+    pub fn classify(&self, arguments: &[&str]) -> Output {
+        binary("sightline")
+            .arg("classify")
+            .args(arguments)
+            .args(["--s3-endpoint", &self.s3])
+            .env("AWS_ACCESS_KEY_ID", KEYS)
+            .env("AWS_SECRET_ACCESS_KEY", KEYS)
+            .output()
+            .unwrap()
+    }
+
+    /// Runs `sightline` against this deployment's Kafka.
     pub fn tool(&self, arguments: &[&str]) -> Output {
         binary("sightline")
             .args(arguments)

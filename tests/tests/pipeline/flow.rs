@@ -94,3 +94,23 @@ async fn thumbnails_are_stored_for_the_labels_asked_for_and_results_for_all() {
         .unwrap();
     assert_eq!(stored.len(), with.len());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn classify_takes_what_lies_below_an_s3_prefix() {
+    let deployment = Deployment::start("prefix").await;
+    for key in ["in/a b.jpg", "in/deep/er.jpg", "out/c.jpg"] {
+        deployment.put(key, file("samples/stop__0023.jpg")).await;
+    }
+    deployment
+        .put("in/bad.jpg", file("fixtures/broken/text.jpg"))
+        .await;
+    let output = deployment.classify(&["s3://images/in/"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let table = String::from_utf8(output.stdout).unwrap();
+    let rows = table
+        .lines()
+        .filter(|line| line.contains("s3://images/in/"));
+    assert_eq!(rows.count(), 3, "{table}");
+    assert_eq!(table.matches(" stop ").count(), 2, "{table}");
+    assert!(table.contains("unsupported-format"), "{table}");
+}
