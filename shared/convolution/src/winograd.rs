@@ -19,11 +19,14 @@ use crate::packing::{Packed, Slice};
 /// Products of a tile and a filter.
 const PLACES: usize = 16;
 /// Bytes of transformed input that stay in the second-level cache beside the weights that pass through it.
-const INPUT_BYTES: usize = 512 << 10;
+const INPUT_BYTES: usize = 768 << 10;
 /// The most tiles that are transformed before they are multiplied.
 const MOST_TILES: usize = 128;
+/// Floats between one place's stretch and the next: without them all sixteen would fall into one set of the
+/// first-level cache, which has fewer ways.
+const SKEW: usize = 16;
 /// Fewer tiles than these make reading the weights cost more than the products: then panels are split instead.
-const FEW_TILES: usize = 32;
+const FEW_TILES: usize = 48;
 /// Channels come in multiples of this, so that no vector of any instruction set is cut.
 const CHANNELS: usize = 16;
 /// With fewer channels the transformations cost what the products save.
@@ -104,7 +107,7 @@ impl Winograd {
     /// Cuts the work on `images` images into `wanted` chunks or so, of tiles.
     pub(crate) fn cut(&self, images: usize, output: &Extent, wanted: usize) -> Cut {
         let tiles = images * Tiles::of(output).an_image();
-        let blocks = wanted.min(tiles.div_ceil(FEW_TILES));
+        let blocks = wanted.min((tiles / FEW_TILES).max(1));
         let groups = wanted.div_ceil(blocks).min(self.filters[0].slices.len());
         Cut {
             units: tiles,
@@ -130,7 +133,7 @@ impl Winograd {
         let most = most.clamp(6, MOST_TILES);
         let blocks = tiles.len().div_ceil(most);
         SCRATCH.with_borrow_mut(|scratch| {
-            let floats = PLACES * most * (self.inputs + WIDEST);
+            let floats = PLACES * (most * (self.inputs + WIDEST) + 2 * SKEW);
             if scratch.len() < floats {
                 *scratch = Aligned::zeroed(floats);
             }
@@ -145,7 +148,8 @@ impl Winograd {
     }
 
     /// # Safety
-    /// As [`Winograd::compute`]; `scratch` holds `PLACES * (inputs + WIDEST)` floats for each tile.
+    /// As [`Winograd::compute`]; `scratch` holds `PLACES * (inputs + WIDEST)` floats for each tile, and twice
+    /// `PLACES * SKEW`.
     unsafe fn compute_block(
         &self,
         padding: usize,
@@ -157,14 +161,14 @@ impl Winograd {
         let (count, layout) = (tiles.len(), Tiles::of(&views.output.1));
         let inputs = scratch.pointer();
         // SAFETY: within the scratch, as the caller promises.
-        let products = unsafe { inputs.add(PLACES * count * self.inputs) };
+        let products = unsafe { inputs.add(PLACES * stride(count, self.inputs)) };
         for (number, tile) in tiles.clone().enumerate() {
             let (n, y, x) = layout.at(tile);
             let source = self.source(padding, views, (n, y, x));
             // SAFETY: `source` stays inside the input's extent; the tile's place in the scratch is its own.
             unsafe {
                 let to = inputs.add(number * self.inputs);
-                (self.transforms.input)(&source, to, count * self.inputs);
+                (self.transforms.input)(&source, to, stride(count, self.inputs));
             }
         }
         for slice in slices {
@@ -177,7 +181,8 @@ impl Winograd {
                 // are nobody else's.
                 unsafe {
                     let from = products.add(number * slice.family.width);
-                    (self.transforms.output)(from, count * slice.family.width, &sink);
+                    let stride = stride(count, slice.family.width);
+                    (self.transforms.output)(from, stride, &sink);
                 }
             }
         }
@@ -204,8 +209,8 @@ impl Winograd {
             // their blocks.
             unsafe {
                 let panel = Panel {
-                    input: inputs.add(place * count * self.inputs),
-                    output: products.add(place * count * width).cast(),
+                    input: inputs.add(place * stride(count, self.inputs)),
+                    output: products.add(place * stride(count, width)).cast(),
                     residual: std::ptr::null(),
                     weights: filters.weights_of(slice),
                     bias: filters.bias.pointer().add(slice.first),
@@ -254,6 +259,11 @@ impl Winograd {
             relu: views.relu,
         }
     }
+}
+
+/// From one place's stretch of `count` tiles to the next one's.
+fn stride(count: usize, width: usize) -> usize {
+    count * width + SKEW
 }
 
 /// `G g Gᵀ`, by rows.
