@@ -34,18 +34,17 @@ impl From<KafkaError> for Failure {
 }
 
 impl Failure {
-    /// Another process has taken over this producer's or consumer's identity, or the broker has ended the
-    /// transaction for its age: the two give the same error.
+    /// Another process has taken over this producer's identity, or the broker has ended the transaction for its age: the
+    /// two give the same error.
+    ///
+    /// FENCED_INSTANCE_ID is no sign of either. A consumer that was frozen for longer than its session joins again
+    /// under its own instance name and thereby fences what it had in hand, while a clone takes over the producers
+    /// before it joins the group.
     pub fn fenced(&self) -> bool {
         use RDKafkaErrorCode as Code;
         matches!(
             self.error.rdkafka_error_code(),
-            Some(
-                Code::Fenced
-                    | Code::ProducerFenced
-                    | Code::InvalidProducerEpoch
-                    | Code::FencedInstanceId
-            )
+            Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
         )
     }
 }
@@ -202,5 +201,17 @@ impl Transactional {
             std::thread::yield_now();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_that_joined_again_is_not_taken_for_a_clone() {
+        let fenced = |code| Failure::from(KafkaError::MessageProduction(code)).fenced();
+        assert!(fenced(RDKafkaErrorCode::ProducerFenced));
+        assert!(!fenced(RDKafkaErrorCode::FencedInstanceId));
     }
 }
