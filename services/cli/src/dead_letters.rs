@@ -1,5 +1,6 @@
 //! `sightline dead-letters`: what could not be processed, and putting it back.
 
+use crate::output::line;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::{Args, Subcommand};
@@ -150,12 +151,12 @@ impl List {
         let letters = self.selection.find(&[]).await?;
         if self.json {
             for letter in &letters {
-                println!("{}", object(letter));
+                line(object(letter));
             }
         } else if letters.is_empty() {
             eprintln!("no dead letters");
         } else {
-            println!("{}", table(&letters).trim_fmt());
+            line(table(&letters).trim_fmt());
         }
         Ok(())
     }
@@ -214,7 +215,7 @@ impl Replay {
                 .send_all(&messages)
                 .await?;
         }
-        println!("{} replayed", messages.len());
+        line(format_args!("{} replayed", messages.len()));
         Ok(())
     }
 }

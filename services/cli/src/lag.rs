@@ -1,5 +1,6 @@
 //! `sightline lag`: how far the services are behind.
 
+use crate::output::line;
 use clap::Args;
 use comfy_table::{Table, presets};
 use sightline_contracts::Topic;
@@ -37,10 +38,10 @@ impl Lag {
         }
         if self.json {
             for lag in &lags {
-                println!("{}", serde_json::to_string(lag)?);
+                line(serde_json::to_string(lag)?);
             }
         } else {
-            println!("{}", table(&lags).trim_fmt());
+            line(table(&lags).trim_fmt());
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ mod classify;
 mod dead_letters;
 pub mod embedded;
 mod lag;
+mod output;
 mod topics;
 mod up;
 

@@ -1,5 +1,6 @@
 //! `sightline topics`: the pipeline's topics on any Kafka.
 
+use crate::output::line;
 use clap::{Args, Subcommand};
 use sightline_contracts::Topic;
 use sightline_stream::{
@@ -57,10 +58,10 @@ impl Topics {
                 .iter()
                 .map(|(key, value)| format!("{key}={value}"))
                 .collect();
-            println!(
+            line(format_args!(
                 "{did}  {name}  partitions={partitions} {}",
                 config.join(" ")
-            );
+            ));
         }
         Ok(())
     }

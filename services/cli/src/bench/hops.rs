@@ -1,5 +1,6 @@
 //! `sightline bench hops`: what the loop costs.
 
+use crate::output::line;
 use anyhow::ensure;
 use clap::Args;
 use sightline_stream::{KafkaSettings, LoopSettings, hops};
@@ -27,9 +28,9 @@ impl Hops {
         }
         let report = hops::run(&self.kafka, &self.looping, &self.settings).await?;
         if self.json {
-            println!("{}", serde_json::to_string(&report)?);
+            line(serde_json::to_string(&report)?);
         } else {
-            println!("{report}");
+            line(&report);
         }
         let (sent, came) = (report.sent, report.records);
         ensure!(sent == came, "{sent} records went in and {came} came out");

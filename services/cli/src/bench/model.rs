@@ -1,5 +1,6 @@
 //! `sightline bench model`: how long a batch takes on this machine.
 
+use crate::output::line;
 use clap::Args;
 use serde::Serialize;
 use sightline_model::{Input, Options, Pixels, Precision, Source, load, random::Net};
@@ -65,17 +66,17 @@ impl Model {
         drop(source);
         let loaded = started.elapsed();
         if !self.json {
-            println!(
+            line(format_args!(
                 "{} with {weights} weights, loaded in {loaded:.2?}",
                 model.architecture()
-            );
+            ));
         }
         for batch in &self.batch {
             let report = self.measure(&model, batch.get(), &weights)?;
             if self.json {
-                println!("{}", serde_json::to_string(&report)?);
+                line(serde_json::to_string(&report)?);
             } else {
-                println!(
+                line(format_args!(
                     "{} batch {:2}, {} threads: median {:.1} ms, min {:.1} ms, p99 {:.1} ms, {:.1} images/s",
                     report.precision,
                     report.batch,
@@ -84,7 +85,7 @@ impl Model {
                     report.min_ms,
                     report.p99_ms,
                     report.images_per_s
-                );
+                ));
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! `sightline bench pipeline`: from an object in S3 to its result, at a steady rate, on whatever pipeline runs.
 
 use crate::answers::{Answer, Answers};
+use crate::output::line;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use clap::Args;
@@ -129,9 +130,9 @@ impl Pipeline {
         let report = seen.report(self.rate);
         clean_up(&store, &self.bucket, &keys, &seen.thumbnails).await;
         if self.json {
-            println!("{}", serde_json::to_string(&report)?);
+            line(serde_json::to_string(&report)?);
         } else {
-            println!("{report}");
+            line(&report);
         }
         ensure!(
             seen.missing == 0,
