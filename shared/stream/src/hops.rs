@@ -18,6 +18,8 @@ use tokio::task::JoinSet;
 /// One service name for each hop: each has a group, an instance and producers of its own.
 const SERVICES: [&str; 6] = ["hop-1", "hop-2", "hop-3", "hop-4", "hop-5", "hop-6"];
 const PARTITIONS: i32 = 3;
+/// The loop's own limit follows the layout of the topics it is made for, as tensors' is; here all topics have that.
+const WHOLE_REQUESTS: &str = "batch.size=7340032";
 /// Records of a flat-out run.
 const FLAT_OUT: usize = 4000;
 /// Bytes that a flat-out publisher has under way.
@@ -163,7 +165,7 @@ fn start_stages(
     hops.map(|(hop, service)| {
         let status = Status::new();
         stages.spawn(crate::run(
-            kafka.clone(),
+            tuned(kafka.clone(), &[WHOLE_REQUESTS]),
             looping.clone(),
             Spec {
                 service,
@@ -221,7 +223,11 @@ async fn publish(
     count: usize,
     go: mpsc::SyncSender<Instant>,
 ) -> Result<(), Error> {
-    let publisher = Arc::new(Publisher::new(&unhurried(kafka, settings.rate))?);
+    let properties: &[&str] = match settings.rate > 0.0 {
+        true => &[],
+        false => &["linger.ms=5", "batch.size=4194304"],
+    };
+    let publisher = Arc::new(Publisher::new(&tuned(kafka, properties))?);
     let body = Bytes::from_iter((0..settings.size).map(|_| rand::random::<u8>()));
     let start = tokio::time::Instant::now();
     // The observer is gone only when it has given up.
@@ -247,13 +253,10 @@ async fn publish(
     Ok(())
 }
 
-/// Flat out, whole requests are worth waiting for: librdkafka spins over a queue that it may not send yet.
-fn unhurried(mut kafka: KafkaSettings, rate: f64) -> KafkaSettings {
-    if rate <= 0.0 {
-        let flat_out = ["linger.ms=5", "batch.size=4194304"];
-        let properties = flat_out.iter().filter_map(|text| text.parse().ok());
-        kafka.property.extend(properties);
-    }
+/// What is given by hand wins over these properties.
+fn tuned(mut kafka: KafkaSettings, properties: &[&str]) -> KafkaSettings {
+    let properties = properties.iter().filter_map(|text| text.parse().ok());
+    kafka.property.splice(0..0, properties);
     kafka
 }
 

@@ -254,7 +254,7 @@ impl Committer {
             self.shared.status.commit_tick();
             let producer = match made.take() {
                 Some(producer) => producer,
-                None => Transactional::new(&config).map_err(Error::fatal("create a producer"))?,
+                None => Transactional::new(&config)?,
             };
             match self.calling(|| producer.init(Duration::from_secs(5))) {
                 Ok(()) => return Ok(Some(producer)),

@@ -141,6 +141,7 @@ pub(crate) fn config(
         ("fetch.message.max.bytes", "8388608"),
         ("fetch.queue.backoff.ms", "5"),
         ("fetch.error.backoff.ms", "100"),
+        ("check.crcs", "true"),
         ("heartbeat.interval.ms", "1000"),
         ("topic.metadata.refresh.interval.ms", "10000"),
         ("reconnect.backoff.max.ms", "1000"),
@@ -167,8 +168,7 @@ pub(crate) fn config(
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "earliest")
         .set("isolation.level", "read_committed")
-        .set("allow.auto.create.topics", "false")
-        .set("check.crcs", "true");
+        .set("allow.auto.create.topics", "false");
     Ok(config)
 }
 

@@ -1,18 +1,21 @@
 //! A transactional producer: one transaction at a time, start to end.
 
 use super::writing::Writing;
-use crate::machine::Batch;
+use crate::{Error, machine::Batch};
 use rdkafka::{
     ClientConfig, ClientContext, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::ConsumerGroupMetadata,
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::{DeliveryResult, Header, OwnedHeaders},
-    producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
+    producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
     util::Timeout,
 };
 use std::{
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::{Duration, Instant},
 };
 
@@ -103,16 +106,46 @@ impl ProducerContext for Context {
     }
 }
 
+/// How long a thread waits for delivery reports at a time. The binding's wait spins through the last millisecond, so
+/// that its own threads, which wait a tenth of this, take a hundredth of a core each while nothing happens.
+const WAIT: Duration = Duration::from_secs(1);
+
 pub(crate) struct Transactional {
-    producer: ThreadedProducer<Context>,
+    producer: Arc<BaseProducer<Context>>,
     reports: Arc<Reports>,
+    dropped: Arc<AtomicBool>,
+}
+
+/// The thread that serves the reports closes the client, soon after: that may take long while the brokers are away.
+impl Drop for Transactional {
+    fn drop(&mut self) {
+        self.dropped.store(true, SeqCst);
+    }
 }
 
 impl Transactional {
-    pub fn new(config: &ClientConfig) -> KafkaResult<Self> {
+    pub fn new(config: &ClientConfig) -> Result<Self, Error> {
+        let failed = Error::fatal("create a producer");
         let reports = Arc::new(Reports::default());
-        let producer = config.create_with_context(Context(reports.clone()))?;
-        Ok(Self { producer, reports })
+        let context = Context(reports.clone());
+        let producer: BaseProducer<Context> =
+            config.create_with_context(context).map_err(failed)?;
+        let producer = Arc::new(producer);
+        let dropped = Arc::new(AtomicBool::new(false));
+        let (served, done) = (producer.clone(), dropped.clone());
+        std::thread::Builder::new()
+            .name("reports".to_owned())
+            .spawn(move || {
+                while !done.load(SeqCst) {
+                    served.poll(WAIT);
+                }
+            })
+            .map_err(|_| Error::Thread("reports"))?;
+        Ok(Self {
+            producer,
+            reports,
+            dropped,
+        })
     }
 
     /// Takes the transactional id over: fences whoever had it, and ends their open transaction.
