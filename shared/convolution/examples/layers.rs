@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use candle_core::{Device, Tensor};
 use sightline_convolution::{
-    Builder, Conv2d, Isa, Node, Normalisation, Precision, Program, Shape, Threads, Timing, Window,
-    peak,
+    Builder, Conv2d, Grid, Grids, Isa, Node, Normalisation, Precision, Program, Shape, Threads,
+    Timing, Window, peak,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -29,7 +29,7 @@ fn main() -> Result<()> {
     let isa = Isa::of(precision).ok_or("this processor lacks the instructions")?;
     let peak = peak(isa, &threads, 20);
     println!(
-        "{isa:?}, {} threads, peak {:.1} GFLOP/s",
+        "{isa:?}, {} threads, peak {:.1} G operations/s",
         threads.count(),
         peak / 1e9
     );
@@ -159,6 +159,17 @@ fn layer(
     let inputs = in_channels * kernel * kernel;
     let factor = |i: usize| (((i * 7919) % 1000) as f32 / 500.0 - 1.0) / inputs as f32;
     let weight: Vec<f32> = (0..out_channels * inputs).map(factor).collect();
-    let conv = Conv2d::for_isa(isa, &weight, &vec![0.1; out_channels], shape)?;
+    let bias = vec![0.1; out_channels];
+    let conv = match isa.precision() {
+        Precision::Int8 => {
+            let grids = Grids {
+                input: net.grid(x)?,
+                residual: residual.map(|node| net.grid(node)).transpose()?,
+                output: Grid::over(if relu { 0.0 } else { -1.0 }, 1.0),
+            };
+            Conv2d::quantised(&weight, &bias, shape, grids)?
+        }
+        _ => Conv2d::for_isa(isa, &weight, &bias, shape)?,
+    };
     Ok(net.convolution(x, conv, residual, relu)?)
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::direct::Direct;
 use crate::error::{Error, expect};
 use crate::extent::Extent;
+use crate::grid::Grids;
 use crate::isa::{Isa, Precision};
 use crate::winograd::Winograd;
 
@@ -30,6 +31,7 @@ pub struct Shape {
 pub struct Conv2d {
     shape: Shape,
     precision: Precision,
+    grids: Option<Grids>,
     method: Method,
 }
 
@@ -67,8 +69,43 @@ impl Conv2d {
         Self::for_isa(Isa::detect(), weight, bias, shape)
     }
 
-    /// As [`Conv2d::new`], for the kernels of `isa`.
+    /// As [`Conv2d::new`], for the kernels of `isa`, which are not those of bytes.
     pub fn for_isa(isa: Isa, weight: &[f32], bias: &[f32], shape: Shape) -> Result<Self, Error> {
+        if isa.precision() == Precision::Int8 {
+            return Err(Error::Unsupported("bytes without grids".into()));
+        }
+        Self::check(isa, weight, bias, &shape)?;
+        let method = if Winograd::suits(isa, &shape) {
+            Method::Winograd(Winograd::new(isa, weight, bias, &shape))
+        } else {
+            Method::Direct(Direct::new(isa, weight, bias, &shape))
+        };
+        Ok(Self {
+            shape,
+            precision: isa.precision(),
+            grids: None,
+            method,
+        })
+    }
+
+    /// A convolution of bytes: weights become signed bytes, on a grid of their own for each output channel.
+    pub fn quantised(
+        weight: &[f32],
+        bias: &[f32],
+        shape: Shape,
+        grids: Grids,
+    ) -> Result<Self, Error> {
+        let isa = Isa::Avx512Vnni;
+        Self::check(isa, weight, bias, &shape)?;
+        Ok(Self {
+            shape,
+            precision: Precision::Int8,
+            method: Method::Direct(Direct::of_bytes(isa, weight, bias, &shape, &grids)),
+            grids: Some(grids),
+        })
+    }
+
+    fn check(isa: Isa, weight: &[f32], bias: &[f32], shape: &Shape) -> Result<(), Error> {
         let (height, width) = shape.kernel;
         if shape.groups != 1 {
             return Err(Error::Unsupported(format!("{} groups", shape.groups)));
@@ -96,16 +133,7 @@ impl Conv2d {
                 "{channels} outputs in {precision:?}"
             )));
         }
-        let method = if Winograd::suits(isa, &shape) {
-            Method::Winograd(Winograd::new(isa, weight, bias, &shape))
-        } else {
-            Method::Direct(Direct::new(isa, weight, bias, &shape))
-        };
-        Ok(Self {
-            shape,
-            precision,
-            method,
-        })
+        Ok(())
     }
 
     pub fn shape(&self) -> &Shape {
@@ -115,6 +143,11 @@ impl Conv2d {
     /// What it reads and writes.
     pub fn precision(&self) -> Precision {
         self.precision
+    }
+
+    /// What its bytes stand for.
+    pub(crate) fn grids(&self) -> Option<&Grids> {
+        self.grids.as_ref()
     }
 
     /// The output's height and width; `None` where the kernel exceeds the padded input.

@@ -4,8 +4,10 @@ use std::ops::Range;
 
 use half::bf16;
 
+use crate::aligned::Aligned;
 use crate::convolution::{Cut, Shape, Views, part};
 use crate::extent::Extent;
+use crate::grid::Grids;
 use crate::isa::{Isa, Precision};
 use crate::kernels::{Panel, Pixel};
 use crate::packing::{Packed, Slice};
@@ -22,6 +24,9 @@ const WORD: usize = 4;
 pub(crate) struct Direct {
     precision: Precision,
     packed: Packed,
+    /// What sums of bytes are multiplied by, for each output channel; empty in other precisions.
+    scales: Aligned,
+    residual_factor: f32,
 }
 
 /// Two bfloat16 in the bits of a word, the first one lower.
@@ -30,8 +35,80 @@ fn pair(first: f32, second: f32) -> f32 {
     f32::from_bits(bits(first) | bits(second) << 16)
 }
 
+/// Weights of one output channel as signed bytes, on a grid of their own around zero.
+fn signed_bytes(weight: &[f32]) -> (Vec<i8>, f32) {
+    let largest = weight.iter().fold(0.0f32, |m, w| m.max(w.abs()));
+    let step = if largest > 0.0 { largest / 127.0 } else { 1.0 };
+    let bytes = weight.iter().map(|w| (w / step).round_ties_even() as i8);
+    (bytes.collect(), step)
+}
+
 impl Direct {
-    /// `weight` is `[out_channels, in_channels, height, width]`, as long as `shape` says.
+    /// For bytes: with the sum `s` of `input byte * weight byte`, the output byte is `s * scale + bias` (plus the
+    /// residual byte times a factor), into which all grids are folded.
+    pub(crate) fn of_bytes(
+        isa: Isa,
+        weight: &[f32],
+        bias: &[f32],
+        shape: &Shape,
+        grids: &Grids,
+    ) -> Self {
+        let Grids {
+            input,
+            residual,
+            output,
+        } = *grids;
+        let (to_byte, zero) = output.inverse();
+        let residual_factor = residual.map_or(0.0, |grid| grid.scale * to_byte);
+        let residual_zero = residual.map_or(0.0, |grid| f32::from(grid.zero));
+        let taps = shape.kernel.0 * shape.kernel.1;
+        let mut bytes = Vec::with_capacity(weight.len());
+        let mut scales = Vec::with_capacity(bias.len());
+        let mut offsets = Vec::with_capacity(bias.len());
+        for (filter, bias) in weight.chunks_exact(shape.in_channels * taps).zip(bias) {
+            let (filter, step) = signed_bytes(filter);
+            let sum: i32 = filter.iter().map(|byte| i32::from(*byte)).sum();
+            let scale = input.scale * step * to_byte;
+            scales.push(scale);
+            offsets.push(
+                bias * to_byte + zero
+                    - scale * f32::from(input.zero) * sum as f32
+                    - residual_factor * residual_zero,
+            );
+            bytes.extend(filter);
+        }
+        let stored = Precision::Int8.stored(shape.in_channels);
+        let byte = |o: usize, k: usize| {
+            let (tap, channel) = (k / stored, k % stored);
+            let at = (o * shape.in_channels + channel) * taps + tap;
+            if channel < shape.in_channels {
+                bytes[at]
+            } else {
+                0
+            }
+        };
+        let word = |o: usize, k: usize| {
+            let four = [0, 1, 2, 3].map(|i| byte(o, WORD * k + i).cast_unsigned());
+            f32::from_bits(u32::from_le_bytes(four))
+        };
+        let packed = Packed::new(
+            isa,
+            shape.out_channels,
+            stored * taps / WORD,
+            &offsets,
+            word,
+        );
+        let mut padded = Aligned::zeroed(packed.bias.len());
+        padded.as_mut_slice()[..scales.len()].copy_from_slice(&scales);
+        Self {
+            precision: Precision::Int8,
+            packed,
+            scales: padded,
+            residual_factor,
+        }
+    }
+
+    /// For floats. `weight` is `[out_channels, in_channels, height, width]`, as long as `shape` says.
     pub(crate) fn new(isa: Isa, weight: &[f32], bias: &[f32], shape: &Shape) -> Self {
         let taps = shape.kernel.0 * shape.kernel.1;
         let precision = isa.precision();
@@ -47,12 +124,14 @@ impl Direct {
         };
         let words = stored * taps * precision.bytes() / WORD;
         let word = |o: usize, k: usize| match precision {
-            Precision::F32 => factor(o, k),
             Precision::Bf16 => pair(factor(o, 2 * k), factor(o, 2 * k + 1)),
+            _ => factor(o, k),
         };
         Self {
             precision,
             packed: Packed::new(isa, shape.out_channels, words, bias, word),
+            scales: Aligned::zeroed(0),
+            residual_factor: 1.0,
         }
     }
 
@@ -116,6 +195,8 @@ impl Direct {
                 residual,
                 weights: self.packed.weights_of(slice),
                 bias: self.packed.bias.pointer().add(slice.first),
+                scale: self.scales.pointer().wrapping_add(slice.first),
+                residual_factor: self.residual_factor,
                 next: self.packed.after(slice),
                 runs: shape.kernel.0,
                 run_length: words(shape.kernel.1 * self.precision.stored(shape.in_channels)),

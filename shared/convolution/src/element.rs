@@ -9,6 +9,7 @@ pub(crate) trait Element: Copy {
     /// The nearest to `value`.
     fn of(value: f32) -> Self;
     fn value(self) -> f32;
+    fn larger(self, other: Self) -> Self;
 }
 
 impl Element for f32 {
@@ -23,6 +24,11 @@ impl Element for f32 {
     fn value(self) -> f32 {
         self
     }
+
+    #[inline(always)]
+    fn larger(self, other: f32) -> f32 {
+        if other > self { other } else { self }
+    }
 }
 
 impl Element for bf16 {
@@ -36,5 +42,34 @@ impl Element for bf16 {
     #[inline(always)]
     fn value(self) -> f32 {
         bf16::to_f32(self)
+    }
+
+    #[inline(always)]
+    fn larger(self, other: bf16) -> bf16 {
+        if other.value() > self.value() {
+            other
+        } else {
+            self
+        }
+    }
+}
+
+/// On a grid that is known elsewhere.
+impl Element for u8 {
+    const LEAST: Self = 0;
+
+    #[inline(always)]
+    fn of(value: f32) -> Self {
+        value.clamp(0.0, 255.0).round_ties_even() as u8
+    }
+
+    #[inline(always)]
+    fn value(self) -> f32 {
+        f32::from(self)
+    }
+
+    #[inline(always)]
+    fn larger(self, other: u8) -> u8 {
+        self.max(other)
     }
 }

@@ -1,5 +1,5 @@
-//! Where the pixels of an activation lie: channels-last, with a border of zeros that the next
-//! convolution's padding reads, so that no kernel knows about edges.
+//! Where the pixels of an activation lie: channels-last, with a border of zeros (of bytes: the
+//! byte that stands for zero) that the next convolution's padding reads, so that no kernel knows about edges.
 
 /// The layout of one image's activation. `border` zeros surround it on all four sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

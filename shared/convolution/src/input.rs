@@ -3,6 +3,8 @@
 use crate::element::Element;
 use crate::error::{Error, expect};
 use crate::extent::Extent;
+use crate::grid::Grid;
+use crate::isa::Precision;
 
 /// Scale and offset of each channel for images of bytes: `(byte / 255 - mean) / std`.
 ///
@@ -16,8 +18,13 @@ pub struct Normalisation {
     pub std: Vec<f32>,
 }
 
-/// `byte * factor + offset` for each channel.
-pub(crate) struct Scaling(Vec<(f32, f32)>);
+/// `value * factor + offset` is what an activation holds.
+pub(crate) struct Scaling {
+    /// Of bytes, for each channel.
+    bytes: Vec<(f32, f32)>,
+    /// Of floats.
+    floats: (f32, f32),
+}
 
 /// Images `[n, channels, height, width]`.
 #[derive(Clone, Copy)]
@@ -27,7 +34,12 @@ pub(crate) enum Source<'a> {
 }
 
 impl Scaling {
-    pub(crate) fn new(channels: usize, normalisation: &Normalisation) -> Result<Self, Error> {
+    /// Together with the grid of all values that bytes can have, where activations are bytes.
+    pub(crate) fn new(
+        channels: usize,
+        normalisation: &Normalisation,
+        precision: Precision,
+    ) -> Result<(Self, Grid), Error> {
         let Normalisation { mean, std } = normalisation;
         for (what, values) in [("mean", mean), ("std", std)] {
             if !values.is_empty() {
@@ -39,7 +51,25 @@ impl Scaling {
             let std = std.get(c).copied().unwrap_or(1.0);
             (1.0 / (255.0 * std), -mean / std)
         };
-        Ok(Self((0..channels).map(at).collect()))
+        let bytes: Vec<(f32, f32)> = (0..channels).map(at).collect();
+        let grid = match precision {
+            Precision::Int8 => {
+                let least = bytes.iter().map(|(_, offset)| *offset);
+                let largest = bytes.iter().map(|(factor, offset)| 255.0 * factor + offset);
+                Grid::over(
+                    least.fold(f32::INFINITY, f32::min),
+                    largest.fold(f32::NEG_INFINITY, f32::max),
+                )
+            }
+            _ => Grid::PLAIN,
+        };
+        let (scale, zero) = grid.inverse();
+        let gridded = |(factor, offset)| (factor * scale, offset * scale + zero);
+        let scaling = Self {
+            bytes: bytes.into_iter().map(gridded).collect(),
+            floats: (scale, zero),
+        };
+        Ok((scaling, grid))
     }
 
     /// Writes row `row % height` of image `row / height`, and zeros to channels that exist in memory only.
@@ -57,12 +87,12 @@ impl Scaling {
             ..
         } = *extent;
         let (n, y) = (row / height, row % height);
-        let planes = self.0.len();
+        let planes = self.bytes.len();
         for padding in planes..channels {
             let to = to.iter_mut().skip(padding).step_by(channels);
             to.for_each(|to| *to = E::of(0.0));
         }
-        for (c, &(factor, offset)) in self.0.iter().enumerate() {
+        for (c, &(factor, offset)) in self.bytes.iter().enumerate() {
             let start = ((n * planes + c) * height + y) * width;
             let to = to.iter_mut().skip(c).step_by(channels);
             match source {
@@ -72,8 +102,9 @@ impl Scaling {
                     }
                 }
                 Source::Floats(floats) => {
+                    let (factor, offset) = self.floats;
                     for (to, &float) in to.zip(&floats[start..start + width]) {
-                        *to = E::of(float);
+                        *to = E::of(float * factor + offset);
                     }
                 }
             }

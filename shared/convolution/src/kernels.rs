@@ -22,6 +22,9 @@ pub(crate) struct Panel {
     pub(crate) residual: *const u8,
     pub(crate) weights: *const f32,
     pub(crate) bias: *const f32,
+    /// What integer sums are multiplied by; read by kernels of bytes alone.
+    pub(crate) scale: *const f32,
+    pub(crate) residual_factor: f32,
     /// What will be read after this panel's weights, to be brought near meanwhile: any address.
     pub(crate) next: *const f32,
     pub(crate) runs: usize,
@@ -47,7 +50,7 @@ pub(crate) struct Pixel {
 /// is made for. For each of them, `runs` stretches of `run_length` floats, `run_stride` apart, can be
 /// read from `input`; `channels` floats can be written to `output`, which no one else reads or writes
 /// meanwhile, and read from `residual` unless that is null. `weights` holds `runs * run_length` rows of
-/// the panel's width, `bias` one.
+/// the panel's width, `bias` one, and so does `scale` where the kernel is one of bytes.
 pub(crate) type Kernel = unsafe fn(panel: &Panel, pixels: *const Pixel);
 
 /// The widest panel: four vectors of sixteen.
@@ -100,6 +103,8 @@ pub(crate) fn families(isa: Isa) -> &'static [Family] {
         Isa::Avx512 => AVX512,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Bf16 => BF16,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => VNNI,
         #[cfg(not(target_arch = "x86_64"))]
         _ => PORTABLE,
     }
@@ -134,11 +139,11 @@ unsafe fn tile<L: Lanes, const P: usize, const V: usize>(panel: &Panel, pixels: 
                 }
             }
         }
-        let mut sums = [[L::zero(); V]; P];
-        for v in 0..V {
-            let bias = L::load(panel.bias.add(v * L::COUNT));
+        let mut sums = [[L::start(panel.bias); V]; P];
+        for v in 1..V {
+            let start = L::start(panel.bias.add(v * L::COUNT));
             for sum in &mut sums {
-                sum[v] = bias;
+                sum[v] = start;
             }
         }
         let mut weights = panel.weights;
@@ -174,34 +179,39 @@ unsafe fn tile<L: Lanes, const P: usize, const V: usize>(panel: &Panel, pixels: 
 /// As [`Kernel`], for this pixel.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // as above
-unsafe fn finish<L: Lanes, const V: usize>(panel: &Panel, pixel: &Pixel, mut sums: [L::Vector; V]) {
+unsafe fn finish<L: Lanes, const V: usize>(panel: &Panel, pixel: &Pixel, sums: [L::Sum; V]) {
     // SAFETY: a full panel reads and writes `V * COUNT == channels` floats at the pixel; a narrower one
     // goes through a buffer of `WIDEST >= V * COUNT` floats and touches `channels` of them.
     unsafe {
         let output = panel.output.cast::<L::Stored>().add(pixel.output);
         let residual = panel.residual.cast::<L::Stored>();
         let has_residual = !panel.residual.is_null();
+        let mut values = [L::zero(); V];
+        for v in 0..V {
+            let at = v * L::COUNT;
+            values[v] = L::complete(sums[v], panel.scale.wrapping_add(at), panel.bias.add(at));
+        }
         if panel.channels == V * L::COUNT {
             for v in 0..V {
                 if has_residual {
                     let from = residual.add(pixel.residual + v * L::COUNT);
-                    sums[v] = L::add(sums[v], L::read(from));
+                    values[v] = L::add_scaled(values[v], L::read(from), panel.residual_factor);
                 }
                 if panel.relu {
-                    sums[v] = L::relu(sums[v]);
+                    values[v] = L::relu(values[v]);
                 }
-                L::write(sums[v], output.add(v * L::COUNT));
+                L::write(values[v], output.add(v * L::COUNT));
             }
             return;
         }
         let mut wide = [0.0f32; WIDEST];
         for v in 0..V {
-            L::store(sums[v], wide.as_mut_ptr().add(v * L::COUNT));
+            L::store(values[v], wide.as_mut_ptr().add(v * L::COUNT));
         }
         for (c, value) in wide.iter().take(panel.channels).enumerate() {
             let mut value = *value;
             if has_residual {
-                value += (*residual.add(pixel.residual + c)).value();
+                value += (*residual.add(pixel.residual + c)).value() * panel.residual_factor;
             }
             let value = if panel.relu { value.max(0.0) } else { value };
             *output.add(c) = L::Stored::of(value);
@@ -245,5 +255,10 @@ kernels!(
 #[cfg(target_arch = "x86_64")]
 kernels!(
     BF16, bf16, crate::lanes::Avx512Bf16, ["avx512f,avx512bf16"],
+    4 => [1 2 3 4 5 6], 2 => [1 2 3 4 5 6 7 8 9 10], 1 => [1 2 3 4 5 6 7 8 9 10 11 12]
+);
+#[cfg(target_arch = "x86_64")]
+kernels!(
+    VNNI, vnni, crate::lanes::Avx512Vnni, ["avx512f,avx512vnni"],
     4 => [1 2 3 4 5 6], 2 => [1 2 3 4 5 6 7 8 9 10], 1 => [1 2 3 4 5 6 7 8 9 10 11 12]
 );

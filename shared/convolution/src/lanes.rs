@@ -12,6 +12,8 @@ use std::arch::x86_64::*;
 pub(crate) trait Lanes {
     /// Sums, or words to multiply: bare, so that the compiler keeps an array of them in registers.
     type Vector: Copy;
+    /// Sums while they grow.
+    type Sum: Copy;
     /// What activations are held in; weights and inputs come as words of four bytes, one `f32` or two `bf16`.
     type Stored: Element;
     /// Sums in a vector.
@@ -32,8 +34,32 @@ pub(crate) trait Lanes {
     unsafe fn read(from: *const Self::Stored) -> Self::Vector;
     /// The sums, as activations.
     unsafe fn write(sums: Self::Vector, to: *mut Self::Stored);
+    /// What sums start from.
+    unsafe fn start(bias: *const f32) -> Self::Sum;
     /// `sums + a * b`, of each word's numbers.
-    unsafe fn multiply_add(sums: Self::Vector, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    unsafe fn multiply_add(sums: Self::Sum, a: Self::Vector, b: Self::Vector) -> Self::Sum;
+    /// Sums that are complete; `scale` matters where they are integers.
+    unsafe fn complete(sums: Self::Sum, scale: *const f32, bias: *const f32) -> Self::Vector;
+    /// `sums + factor * values`.
+    unsafe fn add_scaled(sums: Self::Vector, values: Self::Vector, factor: f32) -> Self::Vector;
+}
+
+/// For those whose sums are the numbers that come out: they start from the bias.
+macro_rules! sums_are_values {
+    () => {
+        type Sum = Self::Vector;
+
+        #[inline(always)]
+        unsafe fn start(bias: *const f32) -> Self::Vector {
+            // SAFETY: as the caller promises.
+            unsafe { Self::load(bias) }
+        }
+
+        #[inline(always)]
+        unsafe fn complete(sums: Self::Vector, _: *const f32, _: *const f32) -> Self::Vector {
+            sums
+        }
+    };
 }
 
 /// Four floats in plain Rust: what SSE2 and NEON hold in a register.
@@ -43,6 +69,7 @@ impl Lanes for Plain {
     type Vector = [f32; 4];
     type Stored = f32;
     const COUNT: usize = 4;
+    sums_are_values!();
 
     #[inline(always)]
     fn prefetch(_: *const f32) {}
@@ -108,6 +135,11 @@ impl Lanes for Plain {
         #[cfg(not(target_arch = "aarch64"))]
         std::array::from_fn(|i| sums[i] + a[i] * b[i])
     }
+
+    #[inline(always)]
+    unsafe fn add_scaled(sums: [f32; 4], values: [f32; 4], factor: f32) -> [f32; 4] {
+        std::array::from_fn(|i| sums[i] + values[i] * factor)
+    }
 }
 
 /// The operations that f32 and bf16 share on x86: everything but what is read, written and multiplied.
@@ -115,7 +147,7 @@ impl Lanes for Plain {
 macro_rules! x86_lanes {
     (
         $(#[$doc:meta])* $name:ident, $vector:ident, $count:literal, $stored:ident,
-        $zero:ident, $load:ident, $splat:ident, $store:ident, $add:ident, $sub:ident, $max:ident,
+        $fma:ident, $zero:ident, $load:ident, $splat:ident, $store:ident, $add:ident, $sub:ident,
         $($own:item)*
     ) => {
         $(#[$doc])*
@@ -175,9 +207,9 @@ macro_rules! x86_lanes {
             }
 
             #[inline(always)]
-            unsafe fn relu(sums: $vector) -> $vector {
+            unsafe fn add_scaled(sums: $vector, values: $vector, factor: f32) -> $vector {
                 // SAFETY: the caller vouches for the instruction set.
-                unsafe { $max(sums, $zero()) }
+                unsafe { $fma(values, $splat(factor), sums) }
             }
 
             $($own)*
@@ -188,9 +220,17 @@ macro_rules! x86_lanes {
 /// Numbers in f32: read and written as they are summed.
 #[cfg(target_arch = "x86_64")]
 macro_rules! x86_floats {
-    ($(#[$doc:meta])* $name:ident, $vector:ident, $count:literal, $fma:ident, $($operation:ident),*) => {
+    ($(#[$doc:meta])* $name:ident, $vector:ident, $count:literal, $fma:ident, $max:ident, $($operation:ident),*) => {
         x86_lanes! {
-            $(#[$doc])* $name, $vector, $count, f32, $($operation),*,
+            $(#[$doc])* $name, $vector, $count, f32, $fma, $($operation),*,
+
+            sums_are_values!();
+
+            #[inline(always)]
+            unsafe fn relu(sums: $vector) -> $vector {
+                // SAFETY: the caller vouches for the instruction set.
+                unsafe { $max(sums, Self::zero()) }
+            }
 
             #[inline(always)]
             unsafe fn read(from: *const f32) -> $vector {
@@ -216,20 +256,28 @@ macro_rules! x86_floats {
 #[cfg(target_arch = "x86_64")]
 x86_floats!(
     /// Eight floats.
-    Avx2, __m256, 8, _mm256_fmadd_ps,
-    _mm256_setzero_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_max_ps
+    Avx2, __m256, 8, _mm256_fmadd_ps, _mm256_max_ps,
+    _mm256_setzero_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps
 );
 #[cfg(target_arch = "x86_64")]
 x86_floats!(
     /// Sixteen floats.
-    Avx512, __m512, 16, _mm512_fmadd_ps,
-    _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_max_ps
+    Avx512, __m512, 16, _mm512_fmadd_ps, _mm512_max_ps,
+    _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps
 );
 #[cfg(target_arch = "x86_64")]
 x86_lanes! {
     /// Sixteen sums in f32, or sixteen pairs of `bf16` to multiply.
-    Avx512Bf16, __m512, 16, bf16,
-    _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_max_ps,
+    Avx512Bf16, __m512, 16, bf16, _mm512_fmadd_ps,
+    _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps,
+
+    sums_are_values!();
+
+    #[inline(always)]
+    unsafe fn relu(sums: __m512) -> __m512 {
+        // SAFETY: the caller vouches for the instruction set.
+        unsafe { _mm512_max_ps(sums, _mm512_setzero_ps()) }
+    }
 
     /// A `bf16` is the upper half of the `f32` of the same value.
     #[inline(always)]
@@ -254,5 +302,53 @@ x86_lanes! {
     unsafe fn multiply_add(sums: __m512, a: __m512, b: __m512) -> __m512 {
         // SAFETY: the caller vouches for the instruction set; both types are 64 plain bytes.
         unsafe { _mm512_dpbf16_ps(sums, std::mem::transmute::<__m512, __m512bh>(a), std::mem::transmute::<__m512, __m512bh>(b)) }
+    }
+}
+#[cfg(target_arch = "x86_64")]
+x86_lanes! {
+    /// Sixteen sums in 32-bit integers of four products each, bytes with signed bytes.
+    Avx512Vnni, __m512, 16, u8, _mm512_fmadd_ps,
+    _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps,
+
+    type Sum = __m512i;
+
+    /// A byte holds nothing below its zero, which is 0 where a result is rectified.
+    #[inline(always)]
+    unsafe fn relu(sums: __m512) -> __m512 {
+        sums
+    }
+
+    #[inline(always)]
+    unsafe fn read(from: *const u8) -> __m512 {
+        // SAFETY: the caller vouches for the instruction set and the pointer.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()))) }
+    }
+
+    /// What a byte can't hold becomes the nearest that it can.
+    #[inline(always)]
+    unsafe fn write(sums: __m512, to: *mut u8) {
+        // SAFETY: the caller vouches for the instruction set and the pointer.
+        unsafe {
+            let positive = _mm512_max_epi32(_mm512_cvtps_epi32(sums), _mm512_setzero_si512());
+            _mm_storeu_si128(to.cast(), _mm512_cvtusepi32_epi8(positive));
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn start(_: *const f32) -> __m512i {
+        // SAFETY: the caller vouches for the instruction set.
+        unsafe { _mm512_setzero_si512() }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_add(sums: __m512i, a: __m512, b: __m512) -> __m512i {
+        // SAFETY: the caller vouches for the instruction set.
+        unsafe { _mm512_dpbusd_epi32(sums, _mm512_castps_si512(a), _mm512_castps_si512(b)) }
+    }
+
+    #[inline(always)]
+    unsafe fn complete(sums: __m512i, scale: *const f32, bias: *const f32) -> __m512 {
+        // SAFETY: the caller vouches for the instruction set and the pointers.
+        unsafe { _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), _mm512_loadu_ps(scale), _mm512_loadu_ps(bias)) }
     }
 }

@@ -34,6 +34,7 @@ mod direct;
 mod element;
 mod error;
 mod extent;
+mod grid;
 mod input;
 mod isa;
 mod kernels;
@@ -48,6 +49,7 @@ mod winograd;
 
 pub use convolution::{Conv2d, Shape};
 pub use error::Error;
+pub use grid::{Grid, Grids};
 pub use input::Normalisation;
 pub use isa::{Isa, Precision};
 pub use peak::peak;

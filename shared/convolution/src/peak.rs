@@ -8,7 +8,7 @@ use crate::threads::{Stage, Threads};
 const SUMS: usize = 12;
 const STEPS: usize = 400_000;
 
-/// Floating-point operations a second (a multiply-add is two) of a loop that touches registers only, on
+/// Operations a second (a multiply-add is two) of a loop that touches registers only, on
 /// all `threads` at once: the best of `rounds`, each some milliseconds long.
 pub fn peak(isa: Isa, threads: &Threads, rounds: usize) -> f64 {
     assert!(isa.available(), "{isa:?} is not available");
@@ -23,6 +23,7 @@ pub fn peak(isa: Isa, threads: &Threads, rounds: usize) -> f64 {
         Isa::Avx2 => 8,
         Isa::Avx512 => 16,
         Isa::Avx512Bf16 => 32,
+        Isa::Avx512Vnni => 64,
     };
     let operations = (2 * lanes * SUMS * STEPS * count) as f64;
     let mut best = 0.0f64;
@@ -47,6 +48,8 @@ unsafe fn spin(isa: Isa) -> f32 {
             Isa::Avx512 => avx512(),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Bf16 => avx512_bf16(),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => avx512_vnni(),
             _ => multiply_add::<Plain>(),
         }
     }
@@ -80,6 +83,15 @@ unsafe fn avx512_bf16() -> f32 {
 }
 
 /// # Safety
+/// The processor has AVX512-VNNI.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vnni")]
+unsafe fn avx512_vnni() -> f32 {
+    // SAFETY: as the caller promises.
+    unsafe { multiply_add::<crate::lanes::Avx512Vnni>() }
+}
+
+/// # Safety
 /// The processor has the vector's instruction set.
 #[inline(always)]
 unsafe fn multiply_add<L: Lanes>() -> f32 {
@@ -87,7 +99,8 @@ unsafe fn multiply_add<L: Lanes>() -> f32 {
     unsafe {
         let factors = std::hint::black_box([0.999_f32, 0.001]);
         let (a, b) = (L::splat(&factors[0]), L::splat(&factors[1]));
-        let mut sums = [L::zero(); SUMS];
+        let zeros = [0.0f32; 16];
+        let mut sums = [L::start(zeros.as_ptr()); SUMS];
         for _ in 0..STEPS {
             for sum in &mut sums {
                 *sum = L::multiply_add(*sum, a, b);
@@ -95,7 +108,7 @@ unsafe fn multiply_add<L: Lanes>() -> f32 {
         }
         let mut total = L::zero();
         for sum in sums {
-            total = L::add(total, sum);
+            total = L::add(total, L::complete(sum, zeros.as_ptr(), zeros.as_ptr()));
         }
         let mut lanes = [0.0; 16];
         L::store(total, lanes.as_mut_ptr());

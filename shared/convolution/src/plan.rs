@@ -19,7 +19,7 @@ const FAR: usize = 8 << 20;
 /// An arena for up to `capacity` images of one size.
 ///
 /// Activations share buffers when their lives don't overlap. One with a border shares only with others
-/// of the very same extent: the border is zero from the allocation on, and nothing ever writes it.
+/// of the very same extent: the border stands for zero from the allocation on, and nothing ever writes it.
 pub(crate) struct Plan {
     height: usize,
     width: usize,
@@ -45,6 +45,8 @@ pub(crate) struct Run {
 pub(crate) struct Place {
     pub(crate) extent: Extent,
     pub(crate) precision: Precision,
+    /// The byte that stands for zero, or 0.
+    zero: u8,
     pub(crate) buffer: usize,
 }
 
@@ -81,21 +83,26 @@ impl Plan {
         height: usize,
         width: usize,
         capacity: usize,
+        lives: Lives,
     ) -> Result<Self, String> {
         let extents = extents(steps, height, width)?;
-        let (mut places, sizes) = assign(steps, &extents);
+        let (mut places, sizes) = assign(steps, &extents, lives);
         // The same in all places of a buffer, so that no image ever touches another one's part of it.
         for place in &mut places {
             place.extent.stride = sizes[place.buffer] / place.precision.bytes();
         }
         let floats = |size: &usize| (size * capacity).div_ceil(size_of::<f32>());
-        let buffers = sizes.iter().map(|size| Aligned::zeroed(floats(size)));
+        let mut buffers: Vec<_> = sizes.iter().map(|s| Aligned::zeroed(floats(s))).collect();
+        for place in places.iter().filter(|place| place.zero > 0) {
+            let zeros = f32::from_bits(u32::from_ne_bytes([place.zero; 4]));
+            buffers[place.buffer].as_mut_slice().fill(zeros);
+        }
         Ok(Self {
             height,
             width,
             capacity,
             places,
-            buffers: buffers.collect(),
+            buffers,
             images: 0,
             runs: Vec::new(),
             stages: Vec::new(),
@@ -208,8 +215,17 @@ fn border(steps: &[Step], number: usize) -> usize {
     padding.max().unwrap_or(0)
 }
 
+/// How long results are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lives {
+    /// Until their last use.
+    Short,
+    /// Until the next call.
+    Whole,
+}
+
 /// Finds a buffer for each result, and each buffer's bytes an image.
-fn assign(steps: &[Step], extents: &[Extent]) -> (Vec<Place>, Vec<usize>) {
+fn assign(steps: &[Step], extents: &[Extent], lives: Lives) -> (Vec<Place>, Vec<usize>) {
     let mut last_use: Vec<usize> = (0..steps.len()).collect();
     for (number, step) in steps.iter().enumerate() {
         for read in step.input.into_iter().chain(step.residual()) {
@@ -220,10 +236,13 @@ fn assign(steps: &[Step], extents: &[Extent]) -> (Vec<Place>, Vec<usize>) {
     if let Some(last) = last_use.last_mut() {
         *last = usize::MAX;
     }
+    if lives == Lives::Whole {
+        last_use.fill(usize::MAX);
+    }
     let mut places: Vec<Place> = Vec::with_capacity(steps.len());
     let mut sizes: Vec<usize> = Vec::new();
     for (number, (&extent, step)) in extents.iter().zip(steps).enumerate() {
-        let precision = step.precision;
+        let (precision, zero) = (step.precision, step.grid.zero);
         let is_busy = |buffer: usize| {
             let mut holders = places.iter().zip(&last_use);
             holders.any(|(place, &last)| place.buffer == buffer && last >= number)
@@ -231,7 +250,7 @@ fn assign(steps: &[Step], extents: &[Extent]) -> (Vec<Place>, Vec<usize>) {
         let suits = |buffer: usize| {
             let mut holders = places.iter().filter(|place| place.buffer == buffer);
             holders.all(|place| {
-                let same = (place.extent, place.precision) == (extent, precision);
+                let same = (place.extent, place.precision, place.zero) == (extent, precision, zero);
                 same || (place.extent.border, extent.border) == (0, 0)
             })
         };
@@ -243,6 +262,7 @@ fn assign(steps: &[Step], extents: &[Extent]) -> (Vec<Place>, Vec<usize>) {
         let place = Place {
             extent,
             precision,
+            zero,
             buffer,
         };
         // Whole numbers of every precision.
@@ -256,6 +276,7 @@ fn assign(steps: &[Step], extents: &[Extent]) -> (Vec<Place>, Vec<usize>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grid::Grid;
     use crate::{Conv2d, Shape};
 
     fn convolution(input: usize, residual: Option<usize>, kernel: usize) -> Step {
@@ -273,6 +294,7 @@ mod tests {
             input: Some(input),
             channels: 4,
             precision: Precision::F32,
+            grid: Grid::PLAIN,
             operation: Operation::Convolution {
                 convolution,
                 residual,
@@ -287,6 +309,7 @@ mod tests {
             input: None,
             channels: 4,
             precision: Precision::F32,
+            grid: Grid::PLAIN,
             operation: Operation::Input,
         };
         let mut steps = vec![input];
@@ -296,7 +319,7 @@ mod tests {
             steps.push(convolution(entry + 1, None, 3));
             steps.push(convolution(entry + 2, Some(entry), 1));
         }
-        let plan = Plan::new(&steps, 5, 7, 2).unwrap();
+        let plan = Plan::new(&steps, 5, 7, 2, Lives::Short).unwrap();
         for (number, step) in steps.iter().enumerate() {
             for read in step.input.into_iter().chain(step.residual()) {
                 for written in read + 1..=number {

@@ -2,6 +2,7 @@
 
 use crate::element::Element;
 use crate::extent::Extent;
+use crate::grid::Grid;
 
 /// The window of a pooling, the same in both directions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +38,7 @@ impl Window {
                 let pixels = &input[start..start + columns.len() * extent.channels];
                 for pixel in pixels.chunks_exact(extent.channels) {
                     for (to, &value) in to.iter_mut().zip(pixel) {
-                        *to = if value.value() > to.value() {
-                            value
-                        } else {
-                            *to
-                        };
+                        *to = to.larger(value);
                     }
                 }
             }
@@ -49,8 +46,8 @@ impl Window {
     }
 }
 
-/// The mean of each channel over an image's pixels.
-pub(crate) fn average<E: Element>(input: &[E], extent: &Extent, to: &mut [f32]) {
+/// The mean of each channel over an image's pixels, which lie on `grid`.
+pub(crate) fn average<E: Element>(input: &[E], extent: &Extent, grid: Grid, to: &mut [f32]) {
     to.fill(0.0);
     for y in 0..extent.height {
         let start = extent.at(0, y, 0);
@@ -63,6 +60,6 @@ pub(crate) fn average<E: Element>(input: &[E], extent: &Extent, to: &mut [f32]) 
     }
     let scale = 1.0 / extent.pixels() as f32;
     for to in to {
-        *to *= scale;
+        *to = grid.value(*to * scale);
     }
 }

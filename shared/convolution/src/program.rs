@@ -12,9 +12,10 @@ use crate::convolution::{Conv2d, Shape, Views};
 use crate::element::Element;
 use crate::error::{Error, expect};
 use crate::extent::Extent;
+use crate::grid::Grid;
 use crate::input::{Normalisation, Scaling, Source};
 use crate::isa::Precision;
-use crate::plan::{Plan, ROWS, Run, Work};
+use crate::plan::{Lives, Plan, ROWS, Run, Work};
 use crate::pooling::{Window, average};
 use crate::threads::{Stage, Threads};
 
@@ -27,6 +28,8 @@ pub(crate) struct Step {
     pub(crate) channels: usize,
     /// Of its result.
     pub(crate) precision: Precision,
+    /// What its result's bytes stand for.
+    pub(crate) grid: Grid,
     pub(crate) operation: Operation,
 }
 
@@ -102,21 +105,30 @@ impl Builder {
         normalisation: Normalisation,
         precision: Precision,
     ) -> Result<Self, Error> {
+        let (scaling, grid) = Scaling::new(channels, &normalisation, precision)?;
         let input = Step {
             input: None,
             channels,
             precision,
+            grid,
             operation: Operation::Input,
         };
         Ok(Self {
             steps: vec![input],
-            scaling: Scaling::new(channels, &normalisation)?,
+            scaling,
         })
     }
 
     /// The images, normalised.
     pub fn input(&self) -> Node {
         Node(0)
+    }
+
+    /// What the bytes of a node stand for, where its activations are bytes.
+    pub fn grid(&self, node: Node) -> Result<Grid, Error> {
+        let step = self.steps.get(node.0);
+        step.map(|step| step.grid)
+            .ok_or_else(|| Error::Unsupported(format!("{node:?} of another network")))
     }
 
     /// `relu(convolution(x) + residual)`, of which ReLU and residual are optional.
@@ -139,12 +151,27 @@ impl Builder {
                 format!("a convolution in {precision:?} of activations in another precision");
             return Err(Error::Unsupported(text));
         }
+        let grid = match convolution.grids() {
+            None => Grid::PLAIN,
+            Some(grids) => {
+                let residual_grid = residual.map(|node| self.grid(node)).transpose()?;
+                if (grids.input, grids.residual) != (self.grid(x)?, residual_grid) {
+                    let text = "a convolution of bytes on other grids than its inputs'";
+                    return Err(Error::Unsupported(text.into()));
+                }
+                if relu && grids.output.zero > 0 {
+                    let text = "a rectified result on a grid with negative values";
+                    return Err(Error::Unsupported(text.into()));
+                }
+                grids.output
+            }
+        };
         let operation = Operation::Convolution {
             convolution,
             residual: residual.map(|node| node.0),
             relu,
         };
-        Ok(self.push(x, shape.out_channels, precision, operation))
+        Ok(self.push(x, shape.out_channels, (precision, grid), operation))
     }
 
     /// The largest value of each window.
@@ -153,14 +180,17 @@ impl Builder {
             return Err(Error::Unsupported(format!("max-pool of {window:?}")));
         }
         let channels = self.channels(x)?;
-        let precision = self.steps[x.0].precision;
-        Ok(self.push(x, channels, precision, Operation::MaxPool(window)))
+        let Step {
+            precision, grid, ..
+        } = self.steps[x.0];
+        Ok(self.push(x, channels, (precision, grid), Operation::MaxPool(window)))
     }
 
     /// The mean over all pixels: an image of one pixel, in f32.
     pub fn global_average(&mut self, x: Node) -> Result<Node, Error> {
         let channels = self.channels(x)?;
-        Ok(self.push(x, channels, Precision::F32, Operation::Average))
+        let plain = (Precision::F32, Grid::PLAIN);
+        Ok(self.push(x, channels, plain, Operation::Average))
     }
 
     /// `weight * x + bias` at each pixel, in f32; `weight` is `[outputs, inputs]`, row-major.
@@ -200,13 +230,14 @@ impl Builder {
         &mut self,
         x: Node,
         channels: usize,
-        precision: Precision,
+        (precision, grid): (Precision, Grid),
         operation: Operation,
     ) -> Node {
         self.steps.push(Step {
             input: Some(x.0),
             channels,
             precision,
+            grid,
             operation,
         });
         Node(self.steps.len() - 1)
@@ -264,18 +295,58 @@ impl Program {
         let mut guard = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
         let mut plan = match guard.take() {
             Some(plan) if plan.fits(images, height, width) => plan,
-            _ => Plan::new(&self.steps, height, width, images).map_err(candle_core::Error::msg)?,
+            _ => Plan::new(&self.steps, height, width, images, Lives::Short)
+                .map_err(candle_core::Error::msg)?,
         };
-        plan.cut(&self.steps, images, self.threads.count());
-        let work = |run: usize, chunk: usize| {
-            // SAFETY: the plan is for these steps and this many images, `source` was measured by
-            // `cpu_fwd`, and the threads start a run only when those before it are done.
-            unsafe { self.work(&plan, source, &plan.runs[run], chunk) }
-        };
-        self.threads.run(&plan.stages, &work);
+        // SAFETY: `source` was measured by `cpu_fwd`.
+        unsafe { self.run(&mut plan, source, images) };
         let result = self.result(&plan, images);
         *guard = Some(plan);
         Ok(result)
+    }
+
+    /// Computes all steps.
+    ///
+    /// # Safety
+    /// The plan is for this program's steps, and for as many images and of the size that `source` holds in full.
+    unsafe fn run(&self, plan: &mut Plan, source: Source, images: usize) {
+        plan.cut(&self.steps, images, self.threads.count());
+        let work = |run: usize, chunk: usize| {
+            // SAFETY: as the caller promises, and the threads start a run only when those before it are done.
+            unsafe { self.work(plan, source, &plan.runs[run], chunk) }
+        };
+        self.threads.run(&plan.stages, &work);
+    }
+
+    /// The least and the largest value of each node over `images`, `[n, channels, height, width]` of `u8`, in the
+    /// order in which the builder handed nodes out; the input's and the poolings' too. For programs in f32.
+    pub fn ranges(&self, images: &Tensor) -> candle_core::Result<Vec<(f32, f32)>> {
+        if let Some(step) = self.steps.iter().find(|s| s.precision != Precision::F32) {
+            bail!("ranges of activations in {}", step.precision);
+        }
+        let (count, channels, height, width) = images.dims4()?;
+        if channels != self.steps[0].channels || count == 0 {
+            bail!(
+                "images of {:?}: {} channels expected",
+                images.shape(),
+                self.steps[0].channels
+            );
+        }
+        let bytes = images.flatten_all()?.to_vec1::<u8>()?;
+        let mut plan = Plan::new(&self.steps, height, width, count, Lives::Whole)
+            .map_err(candle_core::Error::msg)?;
+        // SAFETY: the tensor's sizes are the plan's, and its bytes are as many as they say.
+        unsafe { self.run(&mut plan, Source::Bytes(&bytes), count) };
+        let range = |step: usize| {
+            let images = (0..count).flat_map(|n| {
+                // SAFETY: all runs are done, and every activation is f32.
+                unsafe { plan.numbers::<f32>(step, n) }
+            });
+            images.fold((0.0f32, 0.0f32), |(least, largest), value| {
+                (least.min(*value), largest.max(*value))
+            })
+        };
+        Ok((0..self.steps.len()).map(range).collect())
     }
 
     /// Computes one chunk of a run.
@@ -320,6 +391,7 @@ impl Program {
                     match step.precision {
                         Precision::F32 => self.rows::<f32>(plan, source, run, rows),
                         Precision::Bf16 => self.rows::<bf16>(plan, source, run, rows),
+                        Precision::Int8 => self.rows::<u8>(plan, source, run, rows),
                     }
                 }
             }
@@ -330,9 +402,15 @@ impl Program {
                 unsafe {
                     let to = plan.image(run.step, n).cast::<f32>();
                     let to = std::slice::from_raw_parts_mut(to, step.channels);
-                    match self.steps[input].precision {
-                        Precision::F32 => average(plan.numbers::<f32>(input, n), extent, to),
-                        Precision::Bf16 => average(plan.numbers::<bf16>(input, n), extent, to),
+                    let Step {
+                        precision, grid, ..
+                    } = self.steps[input];
+                    match precision {
+                        Precision::F32 => average(plan.numbers::<f32>(input, n), extent, grid, to),
+                        Precision::Bf16 => {
+                            average(plan.numbers::<bf16>(input, n), extent, grid, to);
+                        }
+                        Precision::Int8 => average(plan.numbers::<u8>(input, n), extent, grid, to),
                     }
                 }
             }
@@ -388,6 +466,10 @@ impl Program {
                     Precision::F32 => values.extend_from_slice(plan.numbers::<f32>(last, n)),
                     Precision::Bf16 => {
                         values.extend(plan.numbers::<bf16>(last, n).iter().map(|v| v.value()));
+                    }
+                    Precision::Int8 => {
+                        let value = |byte: &u8| self.steps[last].grid.value(byte.value());
+                        values.extend(plan.numbers::<u8>(last, n).iter().map(value));
                     }
                 }
             }

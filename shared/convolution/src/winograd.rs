@@ -214,6 +214,8 @@ impl Winograd {
                     residual: std::ptr::null(),
                     weights: filters.weights_of(slice),
                     bias: filters.bias.pointer().add(slice.first),
+                    scale: std::ptr::null(),
+                    residual_factor: 1.0,
                     next,
                     runs: 1,
                     run_length: self.inputs,

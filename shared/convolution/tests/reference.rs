@@ -4,7 +4,7 @@
 use candle_core::{Device, Tensor};
 use proptest::prelude::*;
 use sightline_convolution::{
-    Builder, Conv2d, Isa, Normalisation, Precision, Shape, Threads, Window,
+    Builder, Conv2d, Grid, Grids, Isa, Normalisation, Precision, Shape, Threads, Window,
 };
 
 /// An activation `[n, height, width, channels]`.
@@ -208,8 +208,8 @@ fn check(case: &Case, isa: Isa) {
         )
     };
     let rounded = |values: Vec<f32>| match isa.precision() {
-        Precision::F32 => values,
         Precision::Bf16 => values.into_iter().map(nearest_bf16).collect(),
+        _ => values,
     };
     let pixels = case.n * case.h * case.w;
     let x = Image {
@@ -249,8 +249,8 @@ fn check(case: &Case, isa: Isa) {
         let what = format!("{isa:?} {case:?} round {round}");
         // Inputs and weights are what the kernel has; a residual and the result are rounded to eight bits.
         let tolerance = match isa.precision() {
-            Precision::F32 => 2e-5,
             Precision::Bf16 => 1e-2,
+            _ => 2e-5,
         };
         assert_within(tolerance, &found, &expected, &what);
     }
@@ -274,6 +274,149 @@ proptest! {
             check(&case, isa);
         }
     }
+}
+
+/// As [`check`], with images and weights that bytes hold exactly, so that only results are rounded.
+fn check_bytes(case: &Case) {
+    let shape = case.shape;
+    let normalisation = Normalisation {
+        mean: vec![0.4; shape.in_channels],
+        std: vec![0.5; shape.in_channels],
+    };
+    let mut net = Builder::new(shape.in_channels, normalisation, Precision::Int8).unwrap();
+    let input = net.grid(net.input()).unwrap();
+    let pixels = case.n * case.h * case.w * shape.in_channels;
+    let bytes = noise(case.seed, pixels).into_iter();
+    let bytes: Vec<u8> = bytes.map(|v| (127.5 + 127.5 * v) as u8).collect();
+    let x = Image {
+        n: case.n,
+        h: case.h,
+        w: case.w,
+        c: shape.in_channels,
+        data: bytes.iter().map(|b| f32::from(*b) / 127.5 - 0.8).collect(),
+    };
+    let planes = Tensor::from_vec(bytes, (x.n, x.h, x.w, x.c), &Device::Cpu)
+        .and_then(|t| t.permute((0, 3, 1, 2))?.contiguous())
+        .unwrap();
+    let taps = shape.kernel.0 * shape.kernel.1 * shape.in_channels;
+    let weights = |seed| {
+        let mut weight = noise(seed, shape.out_channels * taps);
+        for (o, filter) in weight.chunks_exact_mut(taps).enumerate() {
+            let step = 0.001 * (1 + o % 7) as f32;
+            filter
+                .iter_mut()
+                .for_each(|w| *w = (*w * 127.0).round() * step);
+            filter[o % taps] = 127.0 * step;
+        }
+        (weight, noise(seed + 1, shape.out_channels))
+    };
+    let range = |image: &Image| {
+        let least = image.data.iter().fold(0.0f32, |m, v| m.min(*v));
+        let largest = image.data.iter().fold(0.0f32, |m, v| m.max(*v));
+        (Grid::over(least, largest), (largest - least) / 255.0)
+    };
+    let (other_weight, other_bias) = weights(case.seed >> 2);
+    let residual = case.residual.then(|| {
+        let image = convolve(&x, &other_weight, &other_bias, &shape);
+        let (output, step) = range(&image);
+        let grids = Grids {
+            input,
+            residual: None,
+            output,
+        };
+        let conv = Conv2d::quantised(&other_weight, &other_bias, shape, grids).unwrap();
+        let node = net.convolution(net.input(), conv, None, false).unwrap();
+        (node, output, image, step)
+    });
+    let (weight, bias) = weights(case.seed >> 1);
+    let image = residual.as_ref().map(|(_, _, image, _)| image);
+    let expected = finish(convolve(&x, &weight, &bias, &shape), image, case.relu);
+    let (output, step) = range(&expected);
+    let grids = Grids {
+        input,
+        residual: residual.as_ref().map(|(_, grid, ..)| *grid),
+        output,
+    };
+    let conv = Conv2d::quantised(&weight, &bias, shape, grids).unwrap();
+    let node = residual.as_ref().map(|(node, ..)| *node);
+    let y = net.convolution(net.input(), conv, node, case.relu).unwrap();
+    let program = net.build(y, Threads::new(case.threads)).unwrap();
+    let residual_step = residual.map_or(0.0, |(.., step)| step);
+    let largest = expected.data.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
+    let tolerance = (0.51 * (step + residual_step) + 1e-5) / largest + 1e-5;
+    for _ in 0..2 {
+        let found = program.forward(&planes).unwrap();
+        assert_within(tolerance, &found, &expected, &format!("{case:?}"));
+    }
+}
+
+/// Where the processor has them; `sightline bench model --precision int8` says whether it does.
+fn has_bytes() -> bool {
+    Isa::of(Precision::Int8).is_some()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(120))]
+
+    #[test]
+    fn kernels_of_bytes_agree_with_the_naive_convolution(mut case in cases()) {
+        case.shape.out_channels = case.shape.out_channels.next_multiple_of(4);
+        if has_bytes() {
+            check_bytes(&case);
+        }
+    }
+}
+
+#[test]
+fn grids_must_fit() {
+    if !has_bytes() {
+        return;
+    }
+    let shape = Shape {
+        out_channels: 4,
+        in_channels: 3,
+        kernel: (1, 1),
+        stride: 1,
+        padding: 0,
+        groups: 1,
+    };
+    let mut net = Builder::new(3, Normalisation::default(), Precision::Int8).unwrap();
+    let input = net.grid(net.input()).unwrap();
+    let mut add = |input, output, relu| {
+        let grids = Grids {
+            input,
+            residual: None,
+            output,
+        };
+        let conv = Conv2d::quantised(&[0.5; 12], &[0.0; 4], shape, grids).unwrap();
+        net.convolution(net.input(), conv, None, relu).map(|_| ())
+    };
+    assert!(add(input, Grid::over(-1.0, 1.0), false).is_ok());
+    assert!(add(input, Grid::over(-1.0, 1.0), true).is_err());
+    assert!(add(Grid::over(0.0, 9.0), Grid::over(0.0, 1.0), true).is_err());
+    assert!(Conv2d::for_isa(Isa::Avx512Vnni, &[0.5; 12], &[0.0; 4], shape).is_err());
+}
+
+#[test]
+fn ranges_are_those_of_every_step() {
+    let shape = Shape {
+        out_channels: 2,
+        in_channels: 1,
+        kernel: (3, 3),
+        stride: 1,
+        padding: 1,
+        groups: 1,
+    };
+    let mut net = Builder::new(1, Normalisation::default(), Precision::F32).unwrap();
+    let mut weight = [0.0; 18];
+    (weight[4], weight[13]) = (2.0, -1.0);
+    let conv = Conv2d::new(&weight, &[0.0; 2], shape).unwrap();
+    let x = net.convolution(net.input(), conv, None, false).unwrap();
+    let x = net.global_average(x).unwrap();
+    let program = net.build(x, Threads::new(2)).unwrap();
+    let images = Tensor::from_vec(vec![0u8, 255, 0, 255], (1, 1, 2, 2), &Device::Cpu).unwrap();
+    let ranges = program.ranges(&images).unwrap();
+    assert_eq!(ranges, [(0.0, 1.0), (-1.0, 2.0), (-0.5, 1.0)]);
 }
 
 /// Shapes that are computed by Winograd's method, with outputs of odd and even sizes.
