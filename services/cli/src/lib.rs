@@ -8,9 +8,11 @@
 mod answers;
 mod bench;
 mod broker;
+mod calibrate;
 mod classify;
 mod dead_letters;
 pub mod embedded;
+mod files;
 mod lag;
 mod output;
 mod topics;
@@ -50,6 +52,8 @@ enum Command {
     Classify(classify::Classify),
     /// Run the whole pipeline in one process: broker, S3 store, four services
     Up(up::Up),
+    /// Measure between which values a model computes, for --precision int8
+    Calibrate(calibrate::Calibrate),
     /// Run the embedded Kafka broker alone
     Broker(broker::Broker),
     /// Create the pipeline's topics on a Kafka cluster
@@ -77,6 +81,7 @@ impl Command {
         match self {
             Self::Classify(command) => command.run().await,
             Self::Up(command) => command.run().await.map(|()| ExitCode::SUCCESS),
+            Self::Calibrate(command) => command.run().map(|()| ExitCode::SUCCESS),
             Self::Broker(command) => command.run().await.map(|()| ExitCode::SUCCESS),
             Self::Topics(command) => command.run().await.map(|()| ExitCode::SUCCESS),
             Self::Lag(command) => command.run().await.map(|()| ExitCode::SUCCESS),

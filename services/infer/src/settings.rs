@@ -3,7 +3,7 @@
 use crate::Weights;
 use anyhow::Context;
 use clap::{Args, Parser};
-use sightline_model::{BatchSettings, Device, Options, Precision, labels_of_text};
+use sightline_model::{BatchSettings, Calibration, Device, Options, Precision, labels_of_text};
 use sightline_storage::StorageSettings;
 use sightline_stream::{KafkaSettings, LoopSettings};
 use sightline_telemetry::{TelemetrySettings, service, settings};
@@ -47,9 +47,14 @@ pub struct ModelSettings {
     /// Where the model runs: cpu, cuda or cuda:N
     #[arg(long, env = "SIGHTLINE_DEVICE", default_value = "cpu")]
     pub device: Device,
-    /// Numbers that convolutions multiply on a CPU: f32, or bf16 where the processor has AVX512-BF16, which is faster
+    /// Numbers that convolutions multiply on a CPU: f32; or bf16 where the processor has AVX512-BF16, faster; or int8
+    /// where it has AVX512-VNNI, fastest, with ranges of activations as `sightline calibrate` measures them
     #[arg(long, env = "SIGHTLINE_PRECISION", default_value = "f32")]
     pub precision: Precision,
+    /// Ranges of activations for int8; by default what lies beside the weights: int8.json in their folder or prefix,
+    /// NAME.int8.json beside NAME.safetensors
+    #[arg(long, env = "SIGHTLINE_CALIBRATION", value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
     /// Threads that compute; by default the cores that the process may use
     #[arg(long, env = "SIGHTLINE_THREADS", value_name = "N")]
     pub threads: Option<NonZero<usize>>,
@@ -93,7 +98,7 @@ fn sha256(text: &str) -> Result<String, String> {
 }
 
 impl ModelSettings {
-    /// How the weights are to be loaded; reads the file of labels.
+    /// How the weights are to be loaded; reads the files of labels and ranges.
     pub(crate) fn options(&self) -> anyhow::Result<Options> {
         let labels = self.labels.as_ref().map(|path| {
             let what = path.display().to_string();
@@ -101,12 +106,19 @@ impl ModelSettings {
                 .with_context(|| format!("can't read the labels in {what}"))?;
             anyhow::Ok(labels_of_text(&what, &text)?)
         });
+        let calibration = self.calibration.as_ref().map(|path| {
+            let what = path.display().to_string();
+            let json =
+                fs::read(path).with_context(|| format!("can't read the calibration in {what}"))?;
+            anyhow::Ok(Calibration::parse(&what, &json)?)
+        });
         Ok(Options {
             device: self.device,
             sha256: self.weights_sha256.clone(),
             labels: labels.transpose()?,
             threads: self.threads,
             precision: self.precision,
+            calibration: calibration.transpose()?,
             kernels: None,
         })
     }
@@ -122,10 +134,15 @@ impl ModelSettings {
 
     /// A sentence for each setting that can't work.
     pub fn problems(&self) -> Vec<String> {
-        let missing = self.labels.as_ref().filter(|path| !path.is_file());
-        let missing = missing.map(|path| format!("--labels: {} is not a file", path.display()));
+        let files = [
+            ("--labels", &self.labels),
+            ("--calibration", &self.calibration),
+        ];
+        let missing = files.into_iter().filter_map(|(flag, path)| {
+            let path = path.as_ref().filter(|path| !path.is_file())?;
+            Some(format!("{flag}: {} is not a file", path.display()))
+        });
         missing
-            .into_iter()
             .chain(self.weights.problem().map(|why| format!("--model: {why}")))
             .collect()
     }

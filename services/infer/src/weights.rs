@@ -15,7 +15,7 @@ const MAX_MANIFEST_BYTES: u64 = 16 << 20;
 pub enum Weights {
     /// Read by the model crate itself.
     Own(Source),
-    /// A prefix with `model.safetensors` and `manifest.json`, or the key of a single `.safetensors` file.
+    /// A prefix with `model.safetensors`, `manifest.json` and, for bytes, `int8.json`; or the key of a single `.safetensors` file.
     S3(Location),
 }
 
@@ -69,7 +69,7 @@ impl Weights {
     }
 }
 
-/// Reads weights and manifest; a file that names itself `.safetensors` comes without one.
+/// Reads weights, manifest and calibration; a file that names itself `.safetensors` comes without one.
 pub async fn download(objects: &impl Objects, location: &Location) -> Result<Source, Error> {
     let Location { bucket, key } = location;
     let name = location.to_string();
@@ -81,6 +81,7 @@ pub async fn download(objects: &impl Objects, location: &Location) -> Result<Sou
             name,
             weights: get(key, MAX_WEIGHTS_BYTES).await?,
             manifest: None,
+            calibration: None,
         });
     }
     let folder = match key.trim_end_matches('/') {
@@ -89,9 +90,16 @@ pub async fn download(objects: &impl Objects, location: &Location) -> Result<Sou
     };
     let manifest = Some(get(&format!("{folder}manifest.json"), MAX_MANIFEST_BYTES).await?);
     let weights = get(&format!("{folder}model.safetensors"), MAX_WEIGHTS_BYTES).await?;
+    let calibration = match get(&format!("{folder}int8.json"), MAX_MANIFEST_BYTES).await {
+        Ok(json) => Some(json),
+        // Denied is what S3 says of a missing object to those who may not list.
+        Err(Error::NotFound { .. } | Error::Denied { .. }) => None,
+        Err(error) => return Err(error),
+    };
     Ok(Source::Bytes {
         name,
         weights,
         manifest,
+        calibration,
     })
 }

@@ -54,5 +54,5 @@ pub use input::Normalisation;
 pub use isa::{Isa, Precision};
 pub use peak::peak;
 pub use pooling::Window;
-pub use program::{Builder, Node, Program, Timing};
+pub use program::{Builder, Node, Program, Ranges, Timing};
 pub use threads::Threads;

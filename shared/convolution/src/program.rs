@@ -92,6 +92,17 @@ pub struct Timing {
     pub time: Duration,
 }
 
+/// The least and the largest value of each node, zero among them.
+#[derive(Debug, Clone)]
+pub struct Ranges(Vec<(f32, f32)>);
+
+impl Ranges {
+    /// Of a node of the program's own builder; `(0.0, 0.0)` of any other.
+    pub fn of(&self, node: Node) -> (f32, f32) {
+        self.0.get(node.0).copied().unwrap_or_default()
+    }
+}
+
 /// Describes a network, step by step.
 pub struct Builder {
     steps: Vec<Step>,
@@ -318,9 +329,8 @@ impl Program {
         self.threads.run(&plan.stages, &work);
     }
 
-    /// The least and the largest value of each node over `images`, `[n, channels, height, width]` of `u8`, in the
-    /// order in which the builder handed nodes out; the input's and the poolings' too. For programs in f32.
-    pub fn ranges(&self, images: &Tensor) -> candle_core::Result<Vec<(f32, f32)>> {
+    /// Between which values each node lies over `images`, `[n, channels, height, width]` of `u8`. For programs in f32.
+    pub fn ranges(&self, images: &Tensor) -> candle_core::Result<Ranges> {
         if let Some(step) = self.steps.iter().find(|s| s.precision != Precision::F32) {
             bail!("ranges of activations in {}", step.precision);
         }
@@ -346,7 +356,7 @@ impl Program {
                 (least.min(*value), largest.max(*value))
             })
         };
-        Ok((0..self.steps.len()).map(range).collect())
+        Ok(Ranges((0..self.steps.len()).map(range).collect()))
     }
 
     /// Computes one chunk of a run.

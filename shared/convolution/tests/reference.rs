@@ -411,12 +411,14 @@ fn ranges_are_those_of_every_step() {
     let mut weight = [0.0; 18];
     (weight[4], weight[13]) = (2.0, -1.0);
     let conv = Conv2d::new(&weight, &[0.0; 2], shape).unwrap();
-    let x = net.convolution(net.input(), conv, None, false).unwrap();
-    let x = net.global_average(x).unwrap();
+    let input = net.input();
+    let y = net.convolution(input, conv, None, false).unwrap();
+    let x = net.global_average(y).unwrap();
     let program = net.build(x, Threads::new(2)).unwrap();
     let images = Tensor::from_vec(vec![0u8, 255, 0, 255], (1, 1, 2, 2), &Device::Cpu).unwrap();
     let ranges = program.ranges(&images).unwrap();
-    assert_eq!(ranges, [(0.0, 1.0), (-1.0, 2.0), (-0.5, 1.0)]);
+    let found = [input, y, x].map(|node| ranges.of(node));
+    assert_eq!(found, [(0.0, 1.0), (-1.0, 2.0), (-0.5, 1.0)]);
 }
 
 /// Shapes that are computed by Winograd's method, with outputs of odd and even sizes.

@@ -28,6 +28,12 @@ pub enum Error {
         found: String,
         expected: String,
     },
+    /// Computing in bytes needs the ranges of activations, and there are none for these weights.
+    #[error(
+        "int8 needs to know between which values {what} computes: measure them with \
+         `sightline calibrate --model {what} IMAGE...`, and name the file with --calibration unless it lies beside the weights"
+    )]
+    Uncalibrated { what: String },
     /// The device asked for is not there.
     #[error("device {device} is not usable: {why}")]
     Device { device: String, why: String },

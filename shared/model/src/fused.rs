@@ -1,25 +1,38 @@
 //! The network as one Candle operation of fused, channels-last convolutions.
 
 use crate::{
+    Calibration,
     layers::{self, Filter},
     manifest::Preprocessing,
 };
 use candle_core::{Error, Result};
 use sightline_convolution::{
-    Builder, Conv2d, Isa, Node, Normalisation, Precision, Program, Shape, Threads, Window,
+    Builder, Conv2d, Grid, Grids, Isa, Node, Normalisation, Precision, Program, Shape, Threads,
+    Window,
 };
 
-pub(crate) struct Layers {
+pub(crate) struct Layers<'a> {
     net: Builder,
     isa: Isa,
+    /// There where convolutions multiply bytes.
+    calibration: Option<&'a Calibration>,
+    convolutions: Vec<(String, Node)>,
 }
 
-impl Layers {
-    /// Fails where the processor has no instructions for the precision.
-    pub fn new(preprocessing: &Preprocessing, precision: Precision) -> Result<Self> {
+impl<'a> Layers<'a> {
+    /// Fails where the processor has no instructions for the precision. Bytes need a calibration.
+    pub fn new(
+        preprocessing: &Preprocessing,
+        precision: Precision,
+        calibration: Option<&'a Calibration>,
+    ) -> Result<Self> {
         let Some(isa) = Isa::of(precision) else {
+            let lacking = match precision {
+                Precision::Int8 => "AVX512-VNNI",
+                _ => "AVX512-BF16",
+            };
             candle_core::bail!(
-                "{precision} is not what this processor multiplies: it lacks AVX512-BF16"
+                "{precision} is not what this processor multiplies: it lacks {lacking}"
             );
         };
         let normalisation = Normalisation {
@@ -27,7 +40,44 @@ impl Layers {
             std: preprocessing.std.to_vec(),
         };
         let net = Builder::new(3, normalisation, isa.precision()).map_err(Error::wrap)?;
-        Ok(Self { net, isa })
+        Ok(Self {
+            net,
+            isa,
+            calibration,
+            convolutions: Vec::new(),
+        })
+    }
+
+    /// The convolutions described so far, by their names in the weights.
+    pub fn convolutions(&self) -> Vec<(String, Node)> {
+        self.convolutions.clone()
+    }
+
+    fn packed(
+        &self,
+        x: Node,
+        filter: &Filter,
+        shape: Shape,
+        residual: Option<Node>,
+        relu: bool,
+    ) -> Result<Conv2d> {
+        let Filter {
+            name, weight, bias, ..
+        } = filter;
+        if self.isa.precision() != Precision::Int8 {
+            return Conv2d::for_isa(self.isa, weight, bias, shape).map_err(Error::wrap);
+        }
+        let range = self.calibration.and_then(|c| c.ranges.get(name));
+        let Some(&[least, largest]) = range else {
+            candle_core::bail!("the calibration does not know {name}");
+        };
+        let grid = |node| self.net.grid(node).map_err(Error::wrap);
+        let grids = Grids {
+            input: grid(x)?,
+            residual: residual.map(grid).transpose()?,
+            output: Grid::over(if relu { 0.0 } else { least }, largest),
+        };
+        Conv2d::quantised(weight, bias, shape, grids).map_err(Error::wrap)
     }
 
     pub fn build(self, output: Node, threads: usize) -> Result<Program> {
@@ -37,7 +87,7 @@ impl Layers {
     }
 }
 
-impl layers::Layers for Layers {
+impl layers::Layers for Layers<'_> {
     type Node = Node;
 
     fn input(&self) -> Node {
@@ -52,25 +102,25 @@ impl layers::Layers for Layers {
         relu: bool,
     ) -> Result<Node> {
         let Filter {
-            weight,
-            bias,
             inputs,
             kernel,
             stride,
             groups,
+            ..
         } = filter;
         let shape = Shape {
-            out_channels: bias.len(),
+            out_channels: filter.bias.len(),
             in_channels: inputs,
             kernel: (kernel, kernel),
             stride,
             padding: kernel / 2,
             groups,
         };
-        let convolution = Conv2d::for_isa(self.isa, &weight, &bias, shape).map_err(Error::wrap)?;
-        self.net
-            .convolution(x, convolution, residual, relu)
-            .map_err(Error::wrap)
+        let convolution = self.packed(x, &filter, shape, residual, relu)?;
+        let node = self.net.convolution(x, convolution, residual, relu);
+        let node = node.map_err(Error::wrap)?;
+        self.convolutions.push((filter.name, node));
+        Ok(node)
     }
 
     fn max_pool(&mut self, x: Node) -> Result<Node> {

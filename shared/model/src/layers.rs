@@ -1,7 +1,7 @@
 //! The seam between the network and what computes it: the layers of a ResNet, which two backends know.
 
 use crate::{
-    Error, architecture::Architecture, fused, manifest::Preprocessing, resnet, stock,
+    Calibration, Error, architecture::Architecture, fused, manifest::Preprocessing, resnet, stock,
     weights::Weights,
 };
 use candle_core::{Device, Result, Tensor};
@@ -9,6 +9,8 @@ use sightline_convolution::Precision;
 
 /// A square convolution as it is in the weights, batch norm folded in, padded so that stride 1 keeps the size.
 pub(crate) struct Filter {
+    /// The convolution's, in the weights.
+    pub name: String,
     /// Output channel, input channel of the group, row, column.
     pub weight: Vec<f32>,
     pub bias: Vec<f32>,
@@ -78,7 +80,7 @@ impl Network {
         architecture: &Architecture,
         weights: &Weights<'_>,
         preprocessing: &Preprocessing,
-        (precision, threads): (Precision, usize),
+        (precision, calibration, threads): (Precision, Option<&Calibration>, usize),
         device: &Device,
     ) -> std::result::Result<Self, Error> {
         match kernels {
@@ -89,7 +91,7 @@ impl Network {
                 Err(candle_core::Error::msg(text).into())
             }
             Kernels::Fused => {
-                let mut layers = fused::Layers::new(preprocessing, precision)?;
+                let mut layers = fused::Layers::new(preprocessing, precision, calibration)?;
                 let output = resnet::describe(architecture, weights, &mut layers)?;
                 Ok(Self::Fused(layers.build(output, threads)?))
             }

@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod architecture;
+mod calibration;
 mod device;
 pub mod engine;
 mod error;
@@ -22,6 +23,7 @@ mod timm;
 mod weights;
 
 pub use architecture::{Architecture, Block};
+pub use calibration::{Calibration, Calibrator};
 pub use device::Device;
 pub use engine::{Batch, BatchSettings, Engine, Prediction};
 pub use error::Error;

@@ -1,7 +1,7 @@
 //! A loaded model: images in, logits out, on the thread that calls.
 
 use crate::{
-    Architecture, Error, Manifest, Source,
+    Architecture, Calibration, Error, Manifest, Source,
     device::Device,
     layers::{Kernels, Network},
     weights::{Weights, digest},
@@ -23,6 +23,8 @@ pub struct Options {
     pub threads: Option<NonZero<usize>>,
     /// The numbers that convolutions multiply.
     pub precision: Precision,
+    /// For [`Precision::Int8`], instead of what lies beside the weights.
+    pub calibration: Option<Calibration>,
     /// Who computes; by default what is fastest on the device.
     pub kernels: Option<Kernels>,
 }
@@ -114,12 +116,20 @@ pub fn load(source: &Source, options: &Options) -> Result<Model, Error> {
         .unwrap_or_else(|| Kernels::fastest(&architecture, &device));
     let threads = options.threads.map_or_else(available, NonZero::get);
     let manifest = manifest.completed(architecture.classes)?;
+    let calibration = match (options.precision, &options.calibration) {
+        (Precision::Int8, Some(calibration)) => Some(calibration.clone()),
+        (Precision::Int8, None) => Some(source.calibration()?),
+        _ => None,
+    };
+    if let Some(calibration) = &calibration {
+        calibration.check(&weights_sha256)?;
+    }
     let network = Network::build(
         kernels,
         &architecture,
         &weights,
         &manifest.preprocessing,
-        (options.precision, threads),
+        (options.precision, calibration.as_ref(), threads),
         &device,
     )?;
     Ok(Model {
@@ -133,7 +143,7 @@ pub fn load(source: &Source, options: &Options) -> Result<Model, Error> {
 }
 
 /// The cores that the container's quota and the process's affinity leave.
-fn available() -> usize {
+pub(crate) fn available() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 

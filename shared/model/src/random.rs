@@ -163,6 +163,7 @@ impl Net {
             name: "random".to_owned(),
             weights: file(&tensors(self, seed), Dtype::F32).into(),
             manifest: None,
+            calibration: None,
         }
     }
 }

@@ -163,6 +163,7 @@ impl<L: Layers> Description<'_, L> {
             bias.push((f64::from(beta[channel]) - f64::from(mean[channel]) * scale) as f32);
         }
         let filter = Filter {
+            name: conv.to_owned(),
             weight,
             bias,
             inputs,

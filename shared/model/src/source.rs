@@ -1,6 +1,6 @@
 //! Where weights come from.
 
-use crate::{Error, hub::Hub, manifest::Manifest, timm::TimmConfig};
+use crate::{Calibration, Error, hub::Hub, manifest::Manifest, timm::TimmConfig};
 use bytes::Bytes;
 use std::{
     fmt,
@@ -30,6 +30,8 @@ pub enum Source {
         name: String,
         weights: Bytes,
         manifest: Option<Bytes>,
+        /// The `int8.json` that lies beside them.
+        calibration: Option<Bytes>,
     },
 }
 
@@ -110,8 +112,10 @@ fn hub_source(text: &str) -> Result<Source, String> {
 
 /// The name of the weights file in folders and repositories.
 const WEIGHTS: &str = "model.safetensors";
+const CALIBRATION: &str = "int8.json";
 const BUNDLED_WEIGHTS: &[u8] = include_bytes!("../weights/road-scenes/model.safetensors");
 const BUNDLED_MANIFEST: &[u8] = include_bytes!("../weights/road-scenes/manifest.json");
+const BUNDLED_CALIBRATION: &[u8] = include_bytes!("../weights/road-scenes/int8.json");
 
 impl Source {
     /// What is known of the weights before they are read: labels may be missing still. Blocks.
@@ -138,6 +142,34 @@ impl Source {
                 manifest: Some(json),
                 ..
             } => Manifest::parse(&format!("the manifest of {name}"), json),
+        }
+    }
+
+    /// Ranges of activations for computing in bytes, from the file beside the weights. Blocks.
+    pub(crate) fn calibration(&self) -> Result<Calibration, Error> {
+        if let Some(path) = self.calibration_path().filter(|path| path.exists()) {
+            return Calibration::parse(&path.display().to_string(), &file(&path)?);
+        }
+        match self {
+            Self::Bundled => Calibration::parse("the bundled calibration", BUNDLED_CALIBRATION),
+            Self::Bytes {
+                name,
+                calibration: Some(json),
+                ..
+            } => Calibration::parse(&format!("the calibration of {name}"), json),
+            _ => Err(Error::Uncalibrated {
+                what: self.to_string(),
+            }),
+        }
+    }
+
+    /// Where the calibration of weights on disk belongs: `int8.json` in their folder, `name.int8.json` beside
+    /// `name.safetensors`.
+    pub fn calibration_path(&self) -> Option<PathBuf> {
+        match self {
+            Self::Folder(path) => Some(path.join(CALIBRATION)),
+            Self::File(path) => Some(path.with_extension(CALIBRATION)),
+            _ => None,
         }
     }
 

@@ -119,6 +119,7 @@ impl layers::Layers for Layers {
         relu: bool,
     ) -> Result<Node> {
         let Filter {
+            name: _,
             weight,
             bias,
             inputs,

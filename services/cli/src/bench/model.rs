@@ -1,12 +1,17 @@
 //! `sightline bench model`: how long a batch takes on this machine.
 
 use crate::output::line;
+use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
-use sightline_model::{Input, Options, Pixels, Precision, Source, load, random::Net};
+use sightline_model::{
+    Calibration, Calibrator, Input, Options, Pixels, Precision, Source, load, random::Net,
+};
 use sightline_stream::hops::percentile_ms;
 use std::{
+    fs,
     num::NonZero,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -18,9 +23,12 @@ pub struct Model {
     /// A full-size ResNet-101 with weights of no use but for measuring
     #[arg(long, conflicts_with = "weights")]
     random_weights: bool,
-    /// Numbers that convolutions multiply: f32 or bf16
+    /// Numbers that convolutions multiply: f32, bf16 or int8
     #[arg(long, default_value = "f32")]
     precision: Precision,
+    /// Ranges of activations for int8; by default what lies beside the weights, and measured for random ones
+    #[arg(long, value_name = "FILE", conflicts_with = "random_weights")]
+    calibration: Option<PathBuf>,
     /// Images computed together, several sizes allowed
     #[arg(long, value_name = "IMAGES", num_args = 1.., default_values = ["1", "8"])]
     batch: Vec<NonZero<usize>>,
@@ -57,6 +65,7 @@ impl Model {
         let options = Options {
             threads: self.threads,
             precision: self.precision,
+            calibration: self.calibration(&source)?,
             ..Options::default()
         };
         let started = Instant::now();
@@ -91,19 +100,28 @@ impl Model {
         Ok(())
     }
 
+    fn calibration(&self, source: &Source) -> anyhow::Result<Option<Calibration>> {
+        if let Some(path) = &self.calibration {
+            let json = fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
+            let what = path.display().to_string();
+            return Ok(Some(Calibration::parse(&what, &json)?));
+        }
+        if !self.random_weights || self.precision != Precision::Int8 {
+            return Ok(None);
+        }
+        let mut calibrator = Calibrator::new(source, self.threads)?;
+        let [height, width] = calibrator.manifest().preprocessing.size;
+        calibrator.observe(&noise([3, height, width]))?;
+        Ok(Some(calibrator.finish()))
+    }
+
     fn measure(
         &self,
         model: &sightline_model::Model,
         batch: usize,
         weights: &str,
     ) -> anyhow::Result<Report> {
-        let shape = model.input_shape();
-        let noise = |i: usize| (i.wrapping_mul(2_654_435_761) >> 13) as u8;
-        let image = Input {
-            shape,
-            pixels: Pixels::U8((0..shape.iter().product()).map(noise).collect()),
-        };
-        let inputs = vec![image; batch];
+        let inputs = vec![noise(model.input_shape()); batch];
         model.logits(&inputs)?;
         let mut times = Vec::new();
         let start = Instant::now();
@@ -124,5 +142,13 @@ impl Model {
             images_per_s: (batch as f64 / median.as_secs_f64() * 100.0).round() / 100.0,
             weights: weights.to_owned(),
         })
+    }
+}
+
+fn noise(shape: [usize; 3]) -> Input {
+    let value = |i: usize| (i.wrapping_mul(2_654_435_761) >> 13) as u8;
+    Input {
+        shape,
+        pixels: Pixels::U8((0..shape.iter().product()).map(value).collect()),
     }
 }

@@ -1,7 +1,7 @@
 //! `sightline bench pipeline`: from an object in S3 to its result, at a steady rate, on whatever pipeline runs.
 
 use crate::answers::{Answer, Answers};
-use crate::output::line;
+use crate::{files, output::line};
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use clap::Args;
@@ -146,16 +146,9 @@ impl Pipeline {
     fn load(&self) -> anyhow::Result<Vec<(String, Bytes)>> {
         let mut files = Vec::new();
         for path in &self.images {
-            let what = || format!("can't read {}", path.display());
-            if path.is_dir() {
-                for entry in fs::read_dir(path).with_context(what)? {
-                    files.push(entry.with_context(what)?.path());
-                }
-            } else {
-                files.push(path.clone());
-            }
+            files::walk(path, &mut files)
+                .with_context(|| format!("can't read {}", path.display()))?;
         }
-        files.retain(|file| !file.is_dir());
         files.sort();
         ensure!(!files.is_empty(), "no files to put");
         files.iter().map(|file| load(file)).collect()

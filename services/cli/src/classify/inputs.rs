@@ -1,12 +1,11 @@
 //! What is to be classified: each file and object once, under a key of its own.
 
-use crate::embedded::BUCKET;
+use crate::{embedded::BUCKET, files};
 use anyhow::{Context, bail};
 use futures::TryStreamExt;
 use sightline_storage::{Location, Objects};
 use std::{
     collections::HashSet,
-    fs,
     path::{Component, Path, PathBuf},
 };
 
@@ -55,7 +54,7 @@ pub async fn collect(arguments: &[String], store: &impl Objects) -> anyhow::Resu
             }
         } else {
             let mut files = Vec::new();
-            walk(Path::new(argument), &mut files)
+            files::walk(Path::new(argument), &mut files)
                 .with_context(|| format!("can't read {argument}"))?;
             files.sort();
             files
@@ -64,26 +63,6 @@ pub async fn collect(arguments: &[String], store: &impl Objects) -> anyhow::Resu
         }
     }
     Ok(found.inputs)
-}
-
-fn walk(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    if !fs::metadata(path)?.is_dir() {
-        files.push(path.to_owned());
-        return Ok(());
-    }
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        // A link that leads nowhere is reported as a file that can't be read; one to a folder is not followed.
-        let link_to_folder = entry.file_type()?.is_symlink() && entry.path().is_dir();
-        if !hidden && !link_to_folder {
-            match entry.file_type()?.is_dir() {
-                true => walk(&entry.path(), files)?,
-                false => files.push(entry.path()),
-            }
-        }
-    }
-    Ok(())
 }
 
 #[derive(Default)]
@@ -130,6 +109,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use sightline_storage::Memory;
+    use std::fs;
 
     #[tokio::test]
     async fn every_file_and_object_once_under_a_key_of_its_own() {

@@ -14,6 +14,7 @@ fn source(net: Net, dtype: Dtype) -> Source {
         name: "test".to_owned(),
         weights,
         manifest: Some(support::manifest(SIZE).into()),
+        calibration: None,
     }
 }
 

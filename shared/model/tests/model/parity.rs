@@ -53,6 +53,7 @@ fn logits_are_pytorchs() {
             name: depth.to_owned(),
             weights,
             manifest,
+            calibration: None,
         };
         let expected = floats(reference.tensor(depth).unwrap().data());
         let largest = expected.iter().fold(0.0, |a: f32, b| a.max(b.abs()));

@@ -18,6 +18,7 @@ fn load_bytes(weights: Vec<u8>, options: &Options) -> Result<Model, Error> {
             name: "test".to_owned(),
             weights: weights.into(),
             manifest,
+            calibration: None,
         },
         options,
     )

@@ -69,8 +69,14 @@ impl Committer {
             }
         }
         self.shared.status.producer_ready(false);
-        dispose("producers", std::mem::take(&mut self.producers));
+        self.dispose_of_producers();
         Ok(())
+    }
+
+    /// Closes them, which may take long while the brokers are away.
+    fn dispose_of_producers(&mut self) {
+        self.producers.iter().for_each(Transactional::stop);
+        dispose("producers", std::mem::take(&mut self.producers));
     }
 
     /// Waits until a commit is due; false where the loop is to end.
@@ -208,7 +214,7 @@ impl Committer {
         self.shared.status.producer_ready(false);
         if !self.producers.is_empty() {
             self.shared.metrics.recycles.inc();
-            dispose("producers", std::mem::take(&mut self.producers));
+            self.dispose_of_producers();
         }
         for number in 0..self.settings.producers {
             match self.producer(number)? {

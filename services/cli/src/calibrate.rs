@@ -1,0 +1,81 @@
+//! `sightline calibrate`: the ranges of activations that computing in bytes needs.
+
+use crate::{files, output::line};
+use anyhow::{Context, ensure};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use sightline_model::{Calibrator, Input, Pixels, Source};
+use sightline_vision::{Limits, Preprocessing, decode, tensor};
+use std::{fs, num::NonZero, path::PathBuf};
+
+#[derive(Args)]
+pub struct Calibrate {
+    /// Weights: `bundled`, a folder, a .safetensors file or `hf:owner/name[@revision]`
+    #[arg(
+        long,
+        env = "SIGHTLINE_MODEL",
+        value_name = "SOURCE",
+        default_value = "bundled"
+    )]
+    model: Source,
+    /// Where the ranges are written; by default beside weights on disk, where `--precision int8` finds them, and to
+    /// standard output for others
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Threads that compute; by default the cores that the process may use
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZero<usize>>,
+    /// Images like those that will be classified, a few hundred; of folders every file that isn't hidden
+    #[arg(value_name = "PATH", required = true)]
+    images: Vec<PathBuf>,
+}
+
+impl Calibrate {
+    pub fn run(self) -> anyhow::Result<()> {
+        let mut found = Vec::new();
+        for path in &self.images {
+            files::walk(path, &mut found)
+                .with_context(|| format!("can't read {}", path.display()))?;
+        }
+        found.sort();
+        found.dedup();
+        let mut calibrator = Calibrator::new(&self.model, self.threads)?;
+        let preprocessing = serde_json::to_value(&calibrator.manifest().preprocessing)?;
+        let preprocessing: Preprocessing = serde_json::from_value(preprocessing)?;
+        let style =
+            ProgressStyle::with_template("{bar:40} {pos}/{len} images  {per_sec}  {eta} left")?;
+        let bar = ProgressBar::new(found.len() as u64).with_style(style);
+        for file in found {
+            match image(&file, &preprocessing) {
+                Ok(image) => calibrator.observe(&image)?,
+                Err(error) => bar.suspend(|| eprintln!("{} left out: {error:#}", file.display())),
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        let calibration = calibrator.finish();
+        let images = calibration.images;
+        ensure!(images > 0, "no image to measure on");
+        let json = serde_json::to_string_pretty(&calibration)?;
+        let Some(path) = self.output.or_else(|| self.model.calibration_path()) else {
+            line(json);
+            return Ok(());
+        };
+        fs::write(&path, json + "\n").with_context(|| format!("can't write {}", path.display()))?;
+        eprintln!(
+            "ranges of {} activations over {images} images in {}",
+            calibration.ranges.len(),
+            path.display()
+        );
+        Ok(())
+    }
+}
+
+fn image(file: &PathBuf, preprocessing: &Preprocessing) -> anyhow::Result<Input> {
+    let picture = decode(&fs::read(file)?, &Limits::default())?;
+    let tensor = tensor(&picture, preprocessing);
+    Ok(Input {
+        shape: tensor.shape,
+        pixels: Pixels::U8(tensor.data.into()),
+    })
+}

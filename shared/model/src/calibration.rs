@@ -1,0 +1,123 @@
+//! What computing in bytes needs to know beside the weights: between which values each activation lies.
+//!
+//! The values are measured in f32 on images like those to come. An activation's end is the mean of the images' own
+//! extremes: a grid up to the largest ever seen would be coarse for all others.
+
+use crate::{
+    Architecture, Error, Input, Manifest, Pixels, Source,
+    fused::Layers,
+    resnet,
+    weights::{Weights, digest},
+};
+use candle_core::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+use sightline_convolution::{Node, Precision, Program};
+use std::{collections::BTreeMap, num::NonZero};
+
+/// Ranges of activations, as `int8.json` beside the weights holds them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Of the weights that it belongs to, hexadecimal.
+    pub weights_sha256: String,
+    /// How many images were looked at.
+    pub images: usize,
+    /// Least and largest value after each convolution (with its batch norm, residual and ReLU), by the
+    /// convolution's name in the weights.
+    pub ranges: BTreeMap<String, [f32; 2]>,
+}
+
+impl Calibration {
+    /// Reads `int8.json`; `what` names it in errors.
+    pub fn parse(what: &str, json: &[u8]) -> Result<Self, Error> {
+        let found: Self =
+            serde_json::from_slice(json).map_err(|error| Error::invalid(what, error))?;
+        let finite = |range: &[f32; 2]| range.iter().all(|end| end.is_finite());
+        match found.ranges.iter().find(|(_, range)| !finite(range)) {
+            Some((name, range)) => Err(Error::invalid(what, format!("{name}: range {range:?}"))),
+            None => Ok(found),
+        }
+    }
+
+    /// Fails where it was made for other weights.
+    pub(crate) fn check(&self, weights_sha256: &str) -> Result<(), Error> {
+        if self.weights_sha256 == weights_sha256 {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            "the calibration",
+            format!(
+                "it was made for weights with SHA-256 {}, these have {weights_sha256}",
+                self.weights_sha256
+            ),
+        ))
+    }
+}
+
+/// Measures a [`Calibration`], image by image.
+pub struct Calibrator {
+    manifest: Manifest,
+    weights_sha256: String,
+    program: Program,
+    convolutions: Vec<(String, Node)>,
+    /// Sums over the images of each convolution's least and largest value.
+    sums: Vec<[f64; 2]>,
+    images: usize,
+}
+
+impl Calibrator {
+    /// Reads the weights and builds the network in f32; `threads` compute, by default the cores that the process may
+    /// use. Blocks.
+    pub fn new(source: &Source, threads: Option<NonZero<usize>>) -> Result<Self, Error> {
+        let manifest = source.manifest()?;
+        let bytes = source.weights()?;
+        let weights = Weights::read(&source.to_string(), &bytes)?;
+        let architecture = Architecture::of(&weights)?;
+        let manifest = manifest.completed(architecture.classes)?;
+        let mut layers = Layers::new(&manifest.preprocessing, Precision::F32, None)?;
+        let output = resnet::describe(&architecture, &weights, &mut layers)?;
+        let convolutions = layers.convolutions();
+        let threads = threads.map_or_else(crate::model::available, NonZero::get);
+        Ok(Self {
+            weights_sha256: digest(&bytes),
+            program: layers.build(output, threads)?,
+            sums: vec![[0.0; 2]; convolutions.len()],
+            convolutions,
+            manifest,
+            images: 0,
+        })
+    }
+
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Takes an image of bytes into account, `[3, height, width]` as the manifest's preprocessing makes it.
+    pub fn observe(&mut self, image: &Input) -> candle_core::Result<()> {
+        let Pixels::U8(bytes) = &image.pixels else {
+            candle_core::bail!("calibration is on bytes");
+        };
+        let [channels, height, width] = image.shape;
+        let shape = (1, channels, height, width);
+        let images = Tensor::from_slice(bytes, shape, &Device::Cpu)?;
+        let ranges = self.program.ranges(&images)?;
+        for ((_, node), [least, largest]) in self.convolutions.iter().zip(&mut self.sums) {
+            let range = ranges.of(*node);
+            *least += f64::from(range.0);
+            *largest += f64::from(range.1);
+        }
+        self.images += 1;
+        Ok(())
+    }
+
+    /// What the images so far make of it.
+    pub fn finish(self) -> Calibration {
+        let images = self.images.max(1) as f64;
+        let mean = |sums: [f64; 2]| sums.map(|sum| (sum / images) as f32);
+        let names = self.convolutions.into_iter().map(|(name, _)| name);
+        Calibration {
+            weights_sha256: self.weights_sha256,
+            images: self.images,
+            ranges: names.zip(self.sums.into_iter().map(mean)).collect(),
+        }
+    }
+}
