@@ -2,12 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 use sightline_infer::{Weights, weights::download};
-use sightline_model::{Options, Source, load};
+use sightline_model::{Options, Precision, Source, load};
 use sightline_objectstore::{Config, ObjectStore};
 use sightline_storage::{Credentials, Location, Memory, Objects, StorageSettings, Store};
 use std::{fs, path::Path};
 
-const FILES: [&str; 2] = ["model.safetensors", "manifest.json"];
+const FILES: [&str; 3] = ["model.safetensors", "manifest.json", "int8.json"];
 
 fn bundled(file: &str) -> Vec<u8> {
     let folder =
@@ -57,6 +57,14 @@ async fn a_prefix_and_a_single_file() {
         let model = load(&source, &Options::default()).unwrap();
         assert_eq!(model.weights_sha256(), reference.weights_sha256());
         assert_eq!(model.manifest(), reference.manifest());
+        // With the ranges that lie there too, unless the processor lacks the instructions.
+        let bytes = Options {
+            precision: Precision::Int8,
+            ..Options::default()
+        };
+        if let Err(error) = load(&source, &bytes) {
+            assert!(format!("{error:?}").contains("AVX512-VNNI"), "{error:?}");
+        }
     }
     let single: Weights = "s3://models/road/v1/model.safetensors".parse().unwrap();
     let model = load(

@@ -1,6 +1,7 @@
 //! The command line as a user runs it: a process, its output, its exit status, and what survives `kill -9`.
 #![allow(clippy::unwrap_used)]
 
+mod calibrate;
 mod classify;
 mod up;
 

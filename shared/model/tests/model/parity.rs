@@ -1,7 +1,9 @@
 //! Logits as PyTorch computes them; `parity/make.py` says how the references were made.
 
 use safetensors::SafeTensors;
-use sightline_model::{Input, Kernels, Options, Pixels, Precision, Source, load};
+use sightline_model::{
+    Calibrator, Input, Kernels, Options, Pixels, Precision, Source, load, random::Net,
+};
 use std::{fs, path::Path};
 
 const SHAPE: [usize; 3] = [3, 96, 80];
@@ -154,4 +156,54 @@ fn bf16_agrees_or_is_refused() {
     };
     let error = format!("{:?}", load(&Source::Bundled, &candle).unwrap_err());
     assert!(error.contains("bf16"), "{error}");
+}
+
+/// Ranges measured on a handful of images are enough for made-up weights to give much the same logits in bytes.
+#[test]
+fn int8_is_near_or_is_refused() {
+    let net = Net::new(true, [3, 4, 6, 3], 16, 12);
+    let source = net.source(9);
+    let noise = |seed: usize| Input {
+        shape: [3, 224, 224],
+        pixels: Pixels::U8(
+            (0..3 * 224 * 224)
+                .map(|i: usize| ((i + seed).wrapping_mul(2_654_435_761) >> (13 + seed)) as u8)
+                .collect::<Vec<u8>>()
+                .into(),
+        ),
+    };
+    let mut options = Options {
+        precision: Precision::Int8,
+        ..Options::default()
+    };
+    let error = load(&source, &options).unwrap_err().to_string();
+    assert!(
+        error.contains("sightline calibrate --model random"),
+        "{error}"
+    );
+    let mut calibrator = Calibrator::new(&source, None).unwrap();
+    for seed in 0..4 {
+        calibrator.observe(&noise(seed)).unwrap();
+    }
+    options.calibration = Some(calibrator.finish());
+    let bytes = match load(&source, &options) {
+        Ok(model) => model,
+        Err(error) => {
+            let error = format!("{error:?}");
+            assert!(error.contains("AVX512-VNNI"), "{error}");
+            return;
+        }
+    };
+    let whole = load(&source, &Options::default()).unwrap();
+    for seed in 0..8 {
+        let inputs = [noise(seed)];
+        let (found, expected) = (
+            bytes.logits(&inputs).unwrap().remove(0),
+            whole.logits(&inputs).unwrap().remove(0),
+        );
+        let largest = expected.iter().fold(0.0, |a: f32, b| a.max(b.abs()));
+        for (a, b) in found.iter().zip(&expected) {
+            assert!((a - b).abs() <= 0.1 * largest, "{seed}: {a} instead of {b}");
+        }
+    }
 }
