@@ -58,9 +58,11 @@ impl Element for bf16 {
 impl Element for u8 {
     const LEAST: Self = 0;
 
+    /// Beside 2²³ a mantissa has no room for fractions: the sum is rounded to even, its last byte the number.
     #[inline(always)]
     fn of(value: f32) -> Self {
-        value.clamp(0.0, 255.0).round_ties_even() as u8
+        const NO_FRACTIONS: f32 = (1u32 << 23) as f32;
+        (value.clamp(0.0, 255.0) + NO_FRACTIONS).to_bits() as u8
     }
 
     #[inline(always)]
@@ -71,5 +73,26 @@ impl Element for u8 {
     #[inline(always)]
     fn larger(self, other: u8) -> u8 {
         self.max(other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_is_the_nearest_that_there_is() {
+        let cases = [
+            (-3.0, 0),
+            (0.49, 0),
+            (0.5, 0),
+            (1.5, 2),
+            (2.5, 2),
+            (254.6, 255),
+            (1e9, 255),
+        ];
+        for (value, byte) in cases {
+            assert_eq!(u8::of(value), byte, "{value}");
+        }
     }
 }

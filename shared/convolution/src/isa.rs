@@ -117,7 +117,11 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 => is_x86_feature_detected!("avx512bf16") && Self::Avx512.available(),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni => is_x86_feature_detected!("avx512vnni") && Self::Avx512.available(),
+            Self::Avx512Vnni => {
+                is_x86_feature_detected!("avx512vnni")
+                    && is_x86_feature_detected!("avx512bw")
+                    && Self::Avx512.available()
+            }
             #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }

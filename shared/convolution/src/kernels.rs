@@ -200,8 +200,8 @@ unsafe fn finish<L: Lanes, const V: usize>(panel: &Panel, pixel: &Pixel, sums: [
                 if panel.relu {
                     values[v] = L::relu(values[v]);
                 }
-                L::write(values[v], output.add(v * L::COUNT));
             }
+            L::write_all(values, output);
             return;
         }
         let mut wide = [0.0f32; WIDEST];
@@ -259,6 +259,6 @@ kernels!(
 );
 #[cfg(target_arch = "x86_64")]
 kernels!(
-    VNNI, vnni, crate::lanes::Avx512Vnni, ["avx512f,avx512vnni"],
+    VNNI, vnni, crate::lanes::Avx512Vnni, ["avx512f,avx512bw,avx512vnni"],
     4 => [1 2 3 4 5 6], 2 => [1 2 3 4 5 6 7 8 9 10], 1 => [1 2 3 4 5 6 7 8 9 10 11 12]
 );

@@ -34,6 +34,14 @@ pub(crate) trait Lanes {
     unsafe fn read(from: *const Self::Stored) -> Self::Vector;
     /// The sums, as activations.
     unsafe fn write(sums: Self::Vector, to: *mut Self::Stored);
+    /// Sums side by side, as activations.
+    #[inline(always)]
+    unsafe fn write_all<const V: usize>(sums: [Self::Vector; V], to: *mut Self::Stored) {
+        for (v, sums) in sums.into_iter().enumerate() {
+            // SAFETY: the caller gives a pointer to `V * COUNT` numbers.
+            unsafe { Self::write(sums, to.add(v * Self::COUNT)) }
+        }
+    }
     /// What sums start from.
     unsafe fn start(bias: *const f32) -> Self::Sum;
     /// `sums + a * b`, of each word's numbers.
@@ -331,6 +339,25 @@ x86_lanes! {
         unsafe {
             let positive = _mm512_max_epi32(_mm512_cvtps_epi32(sums), _mm512_setzero_si512());
             _mm_storeu_si128(to.cast(), _mm512_cvtusepi32_epi8(positive));
+        }
+    }
+
+    /// Four vectors become one: packed within each quarter of a register, then the quarters put in order.
+    #[inline(always)]
+    unsafe fn write_all<const V: usize>(sums: [__m512; V], to: *mut u8) {
+        // SAFETY: the caller vouches for the instruction set, and gives a pointer to `V * COUNT` bytes.
+        unsafe {
+            let &[a, b, c, d] = sums.as_slice() else {
+                for (v, sums) in sums.into_iter().enumerate() {
+                    Self::write(sums, to.add(v * Self::COUNT));
+                }
+                return;
+            };
+            let ab = _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
+            let cd = _mm512_packs_epi32(_mm512_cvtps_epi32(c), _mm512_cvtps_epi32(d));
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let packed = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(ab, cd));
+            _mm512_storeu_si512(to.cast(), packed);
         }
     }
 
