@@ -61,6 +61,7 @@ fn each_room_opens_only_the_doors_it_may() {
         ("broker", vec![]),
         ("objectstore", vec![]),
         ("testkit", vec![]),
+        ("simulation", vec![]),
         ("model", vec!["convolution"]),
         ("stream", vec!["contracts"]),
         ("ingest", service.to_vec()),

@@ -13,6 +13,7 @@ mod classify;
 mod dead_letters;
 pub mod embedded;
 mod files;
+mod health;
 mod lag;
 mod output;
 mod topics;
@@ -22,7 +23,7 @@ mod up;
 pub mod architecture {}
 
 use clap::{Parser, Subcommand};
-use sightline_telemetry::{LogFormat, init_logs_at};
+use sightline_telemetry::{LogFormat, Logs, TraceSettings};
 use std::process::ExitCode;
 
 /// Classifies images as they arrive in S3.
@@ -54,6 +55,8 @@ enum Command {
     Up(up::Up),
     /// Measure between which values a model computes, for --precision int8
     Calibrate(calibrate::Calibrate),
+    /// Ask a running `up` whether it is ready: exit status 0, or 1 with the reason
+    Health(health::Health),
     /// Run the embedded Kafka broker alone
     Broker(broker::Broker),
     /// Create the pipeline's topics on a Kafka cluster
@@ -77,11 +80,19 @@ impl Command {
         }
     }
 
+    fn traces(&self) -> Option<&TraceSettings> {
+        match self {
+            Self::Up(up) => Some(up.traces()),
+            _ => None,
+        }
+    }
+
     async fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Classify(command) => command.run().await,
             Self::Up(command) => command.run().await.map(|()| ExitCode::SUCCESS),
             Self::Calibrate(command) => command.run().map(|()| ExitCode::SUCCESS),
+            Self::Health(command) => command.run().map(|()| ExitCode::SUCCESS),
             Self::Broker(command) => command.run().await.map(|()| ExitCode::SUCCESS),
             Self::Topics(command) => command.run().await.map(|()| ExitCode::SUCCESS),
             Self::Lag(command) => command.run().await.map(|()| ExitCode::SUCCESS),
@@ -95,10 +106,11 @@ impl Command {
 /// could not be classified, 2 when the arguments are wrong.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    init_logs_at(
-        cli.log.as_deref().unwrap_or(cli.command.default_log()),
-        cli.log_format,
-    );
+    let logs = Logs {
+        directives: cli.log.as_deref().unwrap_or(cli.command.default_log()),
+        format: cli.log_format,
+    };
+    let _traces = logs.start("sightline", cli.command.traces());
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),

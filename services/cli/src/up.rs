@@ -6,7 +6,7 @@ use clap::Args;
 use sightline_infer::ModelSettings;
 use sightline_postprocess::Thumbnails;
 use sightline_storage::{Credentials, StorageSettings};
-use sightline_telemetry::{Server, Telemetry, shutdown::Signals};
+use sightline_telemetry::{Server, Telemetry, TraceSettings, shutdown::Signals};
 use std::{fs, net::SocketAddr, path::PathBuf};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -68,9 +68,15 @@ pub struct Up {
     thumbnails: Thumbnails,
     #[command(flatten, next_help_heading = "S3, for a model that lies there")]
     model_storage: StorageSettings,
+    #[command(flatten, next_help_heading = "Traces")]
+    traces: TraceSettings,
 }
 
 impl Up {
+    pub fn traces(&self) -> &TraceSettings {
+        &self.traces
+    }
+
     pub async fn run(self) -> anyhow::Result<()> {
         let signals = Signals::listen().context("can't listen for signals")?;
         fs::create_dir_all(&self.data)

@@ -16,11 +16,10 @@ pub use stage::Infer;
 pub use weights::Weights;
 
 use anyhow::Context;
-use prometheus_client::registry::Registry;
 use sightline_contracts::Topic;
 use sightline_model::Engine;
 use sightline_storage::StorageSettings;
-use sightline_stream::{Metrics, Spec, Status};
+use sightline_stream::{Families, Spec, Status};
 use sightline_telemetry::Telemetry;
 use std::{
     num::NonZero,
@@ -49,13 +48,8 @@ pub async fn run(
     let status = Status::new();
     let engine = Watch::default();
     watch(&telemetry, &status, &engine);
-    let (metrics, batches) = {
-        let registry: &mut Registry = &mut telemetry.registry();
-        (
-            Metrics::register(registry, SPEC.service),
-            BatchMetrics::register(registry),
-        )
-    };
+    let metrics = telemetry.declared(Families::register).stage(SPEC.service);
+    let batches = BatchMetrics::register(&mut telemetry.registry());
     let started = Box::pin(start(&model, &storage, batches.clone()));
     let Some(started) = shutdown.run_until_cancelled(started).await else {
         return Ok(());

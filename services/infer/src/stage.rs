@@ -109,16 +109,15 @@ impl Stage for Infer {
             "classified"
         );
         let key = Bytes::from(image.record_key());
+        let notified_ms = image.times.notified_ms;
         let message = PredictionMessage {
             image,
             model: self.model.clone(),
             labels,
             thumbnail: message.thumbnail,
         };
-        Outcome::Done(vec![Output::new(
-            Topic::Predictions,
-            Some(key),
-            message.encode(),
-        )])
+        Outcome::Done(vec![
+            Output::new(Topic::Predictions, Some(key), message.encode()).notified_at(notified_ms),
+        ])
     }
 }

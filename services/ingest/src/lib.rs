@@ -13,9 +13,8 @@ mod stage;
 pub use settings::Settings;
 pub use stage::Ingest;
 
-use prometheus_client::registry::Registry;
 use sightline_contracts::Topic;
-use sightline_stream::{Metrics, Spec, Status};
+use sightline_stream::{Families, Spec, Status};
 use sightline_telemetry::Telemetry;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -37,13 +36,8 @@ pub async fn run(
     telemetry
         .health
         .ready_while("ingest", move || ready.ready());
-    let (metrics, stage) = {
-        let registry: &mut Registry = &mut telemetry.registry();
-        (
-            Metrics::register(registry, SPEC.service),
-            Ingest::new(settings.admission, registry),
-        )
-    };
+    let metrics = telemetry.declared(Families::register).stage(SPEC.service);
+    let stage = Ingest::new(settings.admission, &mut telemetry.registry());
     sightline_stream::run(
         settings.kafka,
         settings.looping,

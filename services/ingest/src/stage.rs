@@ -65,6 +65,7 @@ fn reference(record: &Record, image: &ImageRef) -> Output {
         Some(image.record_key().into()),
         image.to_json(),
     )
+    .notified_at(image.times.notified_ms)
 }
 
 /// Puts one record of several back as a notification of its own, which becomes a dead letter without its neighbours.

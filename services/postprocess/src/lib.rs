@@ -13,10 +13,9 @@ pub use stage::Postprocess;
 pub use thumbnails::Thumbnails;
 
 use anyhow::Context;
-use prometheus_client::registry::Registry;
 use sightline_contracts::Topic;
-use sightline_storage::Store;
-use sightline_stream::{Metrics, Spec, Status};
+use sightline_storage::{self as storage, Metered, Store};
+use sightline_stream::{Families, Spec, Status};
 use sightline_telemetry::Telemetry;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -43,11 +42,13 @@ pub async fn run(
     telemetry
         .health
         .ready_while("postprocess", move || ready.ready());
-    let (metrics, stage) = {
-        let registry: &mut Registry = &mut telemetry.registry();
-        let stage = Postprocess::new(Arc::new(store), settings.thumbnails, registry);
-        (Metrics::register(registry, SPEC.service), stage)
-    };
+    let metrics = telemetry.declared(Families::register).stage(SPEC.service);
+    let store = Metered::new(store, telemetry.declared(storage::Metrics::register));
+    let stage = Postprocess::new(
+        Arc::new(store),
+        settings.thumbnails,
+        &mut telemetry.registry(),
+    );
     sightline_stream::run(
         settings.kafka,
         settings.looping,

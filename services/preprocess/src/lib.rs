@@ -16,10 +16,9 @@ pub use settings::{ImageSettings, Settings, TensorType, ThumbnailFit};
 pub use stage::Preprocess;
 
 use anyhow::Context;
-use prometheus_client::registry::Registry;
 use sightline_contracts::Topic;
-use sightline_storage::Store;
-use sightline_stream::{Metrics, Spec, Status};
+use sightline_storage::{self as storage, Metered, Store};
+use sightline_stream::{Families, Spec, Status};
 use sightline_telemetry::Telemetry;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -51,11 +50,9 @@ pub async fn run(
     telemetry
         .health
         .ready_while("preprocess", move || ready.ready());
-    let (metrics, stage) = {
-        let registry: &mut Registry = &mut telemetry.registry();
-        let stage = Preprocess::new(Arc::new(store), &images, registry)?;
-        (Metrics::register(registry, SPEC.service), stage)
-    };
+    let metrics = telemetry.declared(Families::register).stage(SPEC.service);
+    let store = Metered::new(store, telemetry.declared(storage::Metrics::register));
+    let stage = Preprocess::new(Arc::new(store), &images, &mut telemetry.registry())?;
     sightline_stream::run(
         kafka,
         looping,

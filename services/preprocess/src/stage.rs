@@ -84,10 +84,12 @@ impl Preprocess {
         let room = self.reserve(expected).await?;
         let bytes = self.fetch(&image, expected).await?;
         let (recipe, metrics) = (Arc::clone(&self.recipe), self.metrics.clone());
-        let made = self
-            .pool
-            .run(move || recipe.make(image, &bytes, &metrics))
-            .await;
+        let parent = record.span.clone();
+        let make = move || {
+            let span = tracing::debug_span!(parent: &parent, "pixels");
+            span.in_scope(|| recipe.make(image, &bytes, &metrics))
+        };
+        let made = self.pool.run(make).await;
         drop(room);
         made.map_err(|Panicked| {
             Outcome::reject(Reason::Internal, "preprocessing the image panicked")
@@ -179,6 +181,7 @@ impl Recipe {
         let thumbnail = timed(&metrics.thumbnail, || thumbnail(&picture, &self.thumbnail));
         image.times.preprocessed_ms = Some(now_ms());
         let key = image.record_key();
+        let notified_ms = image.times.notified_ms;
         let preprocessing = self.described.clone();
         let message = TensorMessage {
             image,
@@ -187,11 +190,10 @@ impl Recipe {
             thumbnail: thumbnail.into(),
             preprocessing,
         };
-        Ok(Output::new(
-            Topic::Tensors,
-            Some(key.into()),
-            message.encode(),
-        ))
+        Ok(
+            Output::new(Topic::Tensors, Some(key.into()), message.encode())
+                .notified_at(notified_ms),
+        )
     }
 }
 

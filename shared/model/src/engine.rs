@@ -12,6 +12,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, timeout_at},
 };
+use tracing::Span;
 
 /// When a batch is full, and how much may wait for the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,8 @@ struct Job {
     input: Input,
     queued: Instant,
     reply: oneshot::Sender<Result<Prediction, Error>>,
+    /// The caller's span, which the batch's follows from.
+    caller: Span,
 }
 
 /// A warm model on a thread of its own. Dropping it ends the thread after the batch that is being computed.
@@ -162,6 +165,7 @@ impl Worker {
             input,
             queued: Instant::now(),
             reply,
+            caller: Span::current(),
         };
         queue.send(job).await.map_err(|_| Error::Stopped)?;
         answer.await.map_err(|_| Error::Stopped)?
@@ -227,12 +231,17 @@ fn compute(
     batch: Vec<Job>,
     observe: &impl Fn(Batch),
 ) {
+    let span = tracing::debug_span!(parent: None, "batch", images = batch.len());
+    for job in &batch {
+        span.follows_from(&job.caller);
+    }
     let started = Instant::now();
     let (inputs, waiting): (Vec<Input>, Vec<_>) = batch
         .into_iter()
         .map(|job| (job.input, (job.queued, job.reply)))
         .unzip();
-    let outcome = forward(logits, &inputs);
+    let outcome = span.in_scope(|| forward(logits, &inputs));
+    drop(span);
     let compute_time = started.elapsed();
     let size = inputs.len();
     let waited = |queued: Instant| started.saturating_duration_since(queued);
@@ -336,6 +345,7 @@ mod tests {
             input: input(0.0),
             queued,
             reply: oneshot::channel().0,
+            caller: Span::none(),
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! [`Objects`] is what a service sees. [`Store`] is S3 itself, AWS's or any server that speaks it (MinIO, Ceph RGW,
 //! VersityGW, the embedded one); [`Memory`] is for tests. One contract suite runs against both.
+//! [`Metered`] counts and times the calls of either.
 //!
 //! Promises:
 //! - a get never holds more than its byte limit in memory: the declared length is checked before the body is read,
@@ -15,6 +16,7 @@ mod error;
 mod listed;
 mod location;
 mod memory;
+mod metered;
 mod objects;
 mod s3;
 mod settings;
@@ -22,6 +24,7 @@ mod settings;
 pub use error::{Advice, Error};
 pub use location::Location;
 pub use memory::Memory;
+pub use metered::{Metered, Metrics};
 pub use objects::{Entry, Get, Head, Object, Objects, Stored};
 pub use s3::Store;
 pub use settings::{Credentials, StorageSettings};

@@ -20,7 +20,7 @@ mod trace;
 
 pub use driver::{Spec, run};
 pub use error::{Error, with_causes};
-pub use metrics::Metrics;
+pub use metrics::{Families, Metrics};
 pub use publisher::{Message, Place, Publisher};
 pub use reader::{Reader, Start};
 pub use record::{Headers, Outcome, Output, Record, Rejection, Stage};

@@ -1,17 +1,22 @@
-//! What the loop measures. Each metric is declared once, here, as `sightline_<service>_<what>_<unit>`.
+//! What the loop measures. Each metric is declared once a process, here, as `sightline_<what>_<unit>` with the service as
+//! the label `stage`: an alert or a panel is written once for all four.
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
     metrics::{
         counter::Counter,
-        family::Family,
+        family::{Family, MetricConstructor},
         gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
     registry::{Registry, Unit},
 };
 use sightline_contracts::Reason;
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::atomic::{AtomicI64, AtomicU64},
+    time::Duration,
+};
 
 /// How an attempt at a record ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,12 +32,19 @@ pub(crate) enum Kind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabel {
+struct StageLabel {
+    stage: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    stage: &'static str,
     outcome: Kind,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabel {
+struct ReasonLabels {
+    stage: &'static str,
     reason: ReasonValue,
 }
 
@@ -40,7 +52,8 @@ struct ReasonLabel {
 struct ReasonValue(Reason);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PartitionLabel {
+struct PartitionLabels {
+    stage: &'static str,
     partition: i32,
 }
 
@@ -62,74 +75,91 @@ impl EncodeLabelValue for ReasonValue {
     }
 }
 
-/// The loop's metrics. Clones share their values.
-#[derive(Debug, Clone)]
-pub struct Metrics {
-    records: Family<OutcomeLabel, Counter>,
-    dead_letters: Family<ReasonLabel, Counter>,
-    attempt: Histogram,
-    commit_latency: Histogram,
-    end_to_end: Histogram,
-    pub(crate) in_flight_bytes: Gauge,
-    pub(crate) in_flight_records: Gauge,
-    commit_time: Histogram,
-    commit_records: Histogram,
-    pub(crate) aborts: Counter,
-    pub(crate) recycles: Counter,
-    pub(crate) rebalances: Counter,
-    circuit_open: Gauge,
-    lag: Family<PartitionLabel, Gauge>,
+/// Buckets of a histogram of durations: from `from` seconds, each twice the one before.
+#[derive(Debug, Clone, Copy)]
+struct Doubling {
+    from: f64,
+    buckets: u16,
 }
 
-impl Metrics {
-    /// Metrics that nobody reads, for tests and benches.
-    pub fn unregistered() -> Self {
-        let millis = |max: u16| Histogram::new(exponential_buckets(0.001, 2.0, max));
+impl MetricConstructor<Histogram> for Doubling {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(exponential_buckets(self.from, 2.0, self.buckets))
+    }
+}
+
+type Histograms = Family<StageLabel, Histogram, Doubling>;
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// The loops' metrics of a process. Clones share their values.
+#[derive(Debug, Clone)]
+pub struct Families {
+    records: Family<OutcomeLabels, Counter>,
+    dead_letters: Family<ReasonLabels, Counter>,
+    attempt: Histograms,
+    record: Histograms,
+    end_to_end: Histograms,
+    commit: Histograms,
+    commit_records: Histograms,
+    in_flight_bytes: Family<StageLabel, Gauge>,
+    in_flight_records: Family<StageLabel, Gauge>,
+    aborts: Family<StageLabel, Counter>,
+    recycles: Family<StageLabel, Counter>,
+    rebalances: Family<StageLabel, Counter>,
+    circuit_open: Family<StageLabel, Gauge>,
+    lag: Family<PartitionLabels, Gauge<i64, AtomicI64>>,
+    oldest: Family<StageLabel, Seconds>,
+    drain: Family<StageLabel, Seconds>,
+}
+
+impl Families {
+    fn new() -> Self {
+        let doubling = |from, buckets| Family::new_with_constructor(Doubling { from, buckets });
         Self {
             records: Family::default(),
             dead_letters: Family::default(),
-            attempt: millis(17),
-            commit_latency: millis(17),
-            end_to_end: millis(20),
-            in_flight_bytes: Gauge::default(),
-            in_flight_records: Gauge::default(),
-            commit_time: millis(15),
-            commit_records: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
-            aborts: Counter::default(),
-            recycles: Counter::default(),
-            rebalances: Counter::default(),
-            circuit_open: Gauge::default(),
+            attempt: doubling(0.001, 17),
+            record: doubling(0.001, 17),
+            end_to_end: doubling(0.001, 20),
+            commit: doubling(0.001, 15),
+            commit_records: doubling(1.0, 12),
+            in_flight_bytes: Family::default(),
+            in_flight_records: Family::default(),
+            aborts: Family::default(),
+            recycles: Family::default(),
+            rebalances: Family::default(),
+            circuit_open: Family::default(),
             lag: Family::default(),
+            oldest: Family::default(),
+            drain: Family::default(),
         }
     }
 
-    /// Declares the metrics of one service's loop.
-    pub fn register(registry: &mut Registry, service: &str) -> Self {
-        let m = Self::unregistered();
-        let registry = registry.sub_registry_with_prefix(format!("sightline_{service}"));
-        for reason in Reason::ALL {
-            drop(m.dead_letters.get_or_create(&ReasonLabel {
-                reason: ReasonValue(*reason),
-            }));
-        }
-        for outcome in [Kind::Done, Kind::Rejected, Kind::Retried, Kind::Dropped] {
-            drop(m.records.get_or_create(&OutcomeLabel { outcome }));
-        }
-        let mut seconds = |name: &str, help: &str, metric: &Histogram| {
+    /// Declares the metrics.
+    pub fn register(registry: &mut Registry) -> Self {
+        let m = Self::new();
+        let registry = registry.sub_registry_with_prefix("sightline");
+        for (name, help, metric) in [
+            ("attempt", "Time one attempt at a record took", &m.attempt),
+            (
+                "record",
+                "Time from receiving a record to its commit",
+                &m.record,
+            ),
+            (
+                "end_to_end",
+                "Time from the notification to the commit of what this stage made of it",
+                &m.end_to_end,
+            ),
+            ("commit", "Time a transaction took", &m.commit),
+        ] {
             registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
-        };
-        seconds("attempt", "Time one attempt at a record took", &m.attempt);
-        seconds(
-            "record",
-            "Time from receiving a record to its commit",
-            &m.commit_latency,
+        }
+        registry.register(
+            "commit_records",
+            "Records committed by one transaction",
+            m.commit_records.clone(),
         );
-        seconds(
-            "end_to_end",
-            "Time from the notification to the commit of what this service made of it",
-            &m.end_to_end,
-        );
-        seconds("commit", "Time a transaction took", &m.commit_time);
         registry.register(
             "records",
             "Records by how they, or an attempt at them, ended",
@@ -140,6 +170,21 @@ impl Metrics {
             "Dead letters written, by reason",
             m.dead_letters.clone(),
         );
+        for (name, help, metric) in [
+            ("aborts", "Transactions given up", &m.aborts),
+            (
+                "producer_recycles",
+                "Producers thrown away and made anew",
+                &m.recycles,
+            ),
+            (
+                "rebalances",
+                "Assignments, revocations and losses of partitions",
+                &m.rebalances,
+            ),
+        ] {
+            registry.register(name, help, metric.clone());
+        }
         registry.register_with_unit(
             "in_flight",
             "Bytes of records taken and not yet committed, outputs included",
@@ -152,44 +197,112 @@ impl Metrics {
             m.in_flight_records.clone(),
         );
         registry.register(
-            "commit_records",
-            "Records committed by one transaction",
-            m.commit_records.clone(),
-        );
-        registry.register("aborts", "Transactions given up", m.aborts.clone());
-        registry.register(
-            "producer_recycles",
-            "Producers thrown away and made anew",
-            m.recycles.clone(),
-        );
-        registry.register(
-            "rebalances",
-            "Assignments, revocations and losses of partitions",
-            m.rebalances.clone(),
-        );
-        registry.register(
             "circuit_open",
             "1 while the circuit breaker keeps the loop from taking records",
             m.circuit_open.clone(),
         );
         registry.register(
             "lag_records",
-            "Records behind the end of the partition, by the broker's last answer",
+            "Records of the partition not yet committed, without transaction markers",
             m.lag.clone(),
         );
+        for (name, help, metric) in [
+            (
+                "oldest_unprocessed",
+                "Age of the oldest record of this instance's partitions that is not committed; 0 where none waits",
+                &m.oldest,
+            ),
+            (
+                "drain",
+                "Time this instance needs for the lag of its partitions at the rate it works",
+                &m.drain,
+            ),
+        ] {
+            registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
+        }
         m
+    }
+
+    /// Those of one service's loop; the ones of a closed set begin at 0, so that a rate sees the first event.
+    pub fn stage(&self, service: &'static str) -> Metrics {
+        let stage = StageLabel { stage: service };
+        for &reason in Reason::ALL {
+            drop(self.dead_letters.get_or_create(&ReasonLabels {
+                stage: service,
+                reason: ReasonValue(reason),
+            }));
+        }
+        for outcome in [Kind::Done, Kind::Rejected, Kind::Retried, Kind::Dropped] {
+            drop(self.records.get_or_create(&OutcomeLabels {
+                stage: service,
+                outcome,
+            }));
+        }
+        Metrics {
+            service,
+            records: self.records.clone(),
+            dead_letters: self.dead_letters.clone(),
+            attempt: self.attempt.get_or_create_owned(&stage),
+            record: self.record.get_or_create_owned(&stage),
+            end_to_end: self.end_to_end.get_or_create_owned(&stage),
+            commit: self.commit.get_or_create_owned(&stage),
+            commit_records: self.commit_records.get_or_create_owned(&stage),
+            in_flight_bytes: self.in_flight_bytes.get_or_create_owned(&stage),
+            in_flight_records: self.in_flight_records.get_or_create_owned(&stage),
+            aborts: self.aborts.get_or_create_owned(&stage),
+            recycles: self.recycles.get_or_create_owned(&stage),
+            rebalances: self.rebalances.get_or_create_owned(&stage),
+            circuit_open: self.circuit_open.get_or_create_owned(&stage),
+            lag: self.lag.clone(),
+            oldest: self.oldest.get_or_create_owned(&stage),
+            drain: self.drain.get_or_create_owned(&stage),
+        }
+    }
+}
+
+/// One loop's metrics. Clones share their values.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    service: &'static str,
+    records: Family<OutcomeLabels, Counter>,
+    dead_letters: Family<ReasonLabels, Counter>,
+    attempt: Histogram,
+    record: Histogram,
+    end_to_end: Histogram,
+    commit: Histogram,
+    commit_records: Histogram,
+    pub(crate) in_flight_bytes: Gauge,
+    pub(crate) in_flight_records: Gauge,
+    pub(crate) aborts: Counter,
+    pub(crate) recycles: Counter,
+    pub(crate) rebalances: Counter,
+    circuit_open: Gauge,
+    lag: Family<PartitionLabels, Gauge<i64, AtomicI64>>,
+    pub(crate) oldest: Seconds,
+    pub(crate) drain: Seconds,
+}
+
+impl Metrics {
+    /// Metrics that nobody reads, for tests and benches.
+    pub fn unregistered() -> Self {
+        Families::new().stage("unregistered")
     }
 
     pub(crate) fn record(&self, outcome: Kind, count: u64) {
         self.records
-            .get_or_create(&OutcomeLabel { outcome })
+            .get_or_create(&OutcomeLabels {
+                stage: self.service,
+                outcome,
+            })
             .inc_by(count);
     }
 
     pub(crate) fn dead_letter(&self, reason: Reason) {
-        let reason = ReasonValue(reason);
         self.dead_letters
-            .get_or_create(&ReasonLabel { reason })
+            .get_or_create(&ReasonLabels {
+                stage: self.service,
+                reason: ReasonValue(reason),
+            })
             .inc();
     }
 
@@ -198,7 +311,7 @@ impl Metrics {
     }
 
     pub(crate) fn committed_after(&self, since_received: Duration) {
-        self.commit_latency.observe(since_received.as_secs_f64());
+        self.record.observe(since_received.as_secs_f64());
     }
 
     pub(crate) fn end_to_end(&self, ms: i64) {
@@ -206,7 +319,7 @@ impl Metrics {
     }
 
     pub(crate) fn commit(&self, took: Duration, records: usize) {
-        self.commit_time.observe(took.as_secs_f64());
+        self.commit.observe(took.as_secs_f64());
         self.commit_records.observe(records as f64);
     }
 
@@ -215,13 +328,18 @@ impl Metrics {
     }
 
     pub(crate) fn lag(&self, partition: i32, records: i64) {
-        self.lag
-            .get_or_create(&PartitionLabel { partition })
-            .set(records);
+        self.lag.get_or_create(&self.of(partition)).set(records);
     }
 
     pub(crate) fn no_lag(&self, partition: i32) {
-        self.lag.remove(&PartitionLabel { partition });
+        self.lag.remove(&self.of(partition));
+    }
+
+    fn of(&self, partition: i32) -> PartitionLabels {
+        PartitionLabels {
+            stage: self.service,
+            partition,
+        }
     }
 }
 
@@ -230,21 +348,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_follow_the_convention() {
+    fn names_follow_the_convention_and_come_once() {
         let mut registry = Registry::default();
-        let metrics = Metrics::register(&mut registry, "infer");
-        metrics.dead_letter(Reason::Corrupt);
-        metrics.lag(2, 7);
+        let families = Families::register(&mut registry);
+        let infer = families.stage("infer");
+        infer.dead_letter(Reason::Corrupt);
+        infer.lag(2, 7);
+        families.stage("ingest").drain.set(1.5);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
-            "sightline_infer_dead_letters_total{reason=\"corrupt\"} 1",
-            "sightline_infer_records_total{outcome=\"done\"} 0",
-            "sightline_infer_in_flight_bytes 0",
-            "sightline_infer_lag_records{partition=\"2\"} 7",
-            "# TYPE sightline_infer_end_to_end_seconds histogram",
+            "sightline_dead_letters_total{stage=\"infer\",reason=\"corrupt\"} 1",
+            "sightline_records_total{stage=\"infer\",outcome=\"done\"} 0",
+            "sightline_in_flight_bytes{stage=\"ingest\"} 0",
+            "sightline_lag_records{stage=\"infer\",partition=\"2\"} 7",
+            "sightline_drain_seconds{stage=\"ingest\"} 1.5",
         ] {
             assert!(text.contains(line), "{line} in\n{text}");
         }
+        let types = text.matches("# TYPE sightline_end_to_end_seconds histogram");
+        assert_eq!(types.count(), 1);
     }
 }

@@ -1,7 +1,15 @@
-//! W3C Trace Context in record headers, [level 1](https://www.w3.org/TR/trace-context/): read strictly, written always.
+//! W3C Trace Context in record headers, [level 1](https://www.w3.org/TR/trace-context/): read strictly, written always,
+//! whether or not spans are exported.
 
 use bytes::Bytes;
+use opentelemetry::{
+    Context,
+    trace::{SpanContext, SpanId, Status, TraceContextExt as _, TraceFlags, TraceId, TraceState},
+};
+use sightline_contracts::Reason;
 use std::fmt;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 /// Which trace a record belongs to, and the span of this hop.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,8 +64,45 @@ impl TraceContext {
         format!("00-{trace_id:032x}-{span_id:016x}-{flags:02x}")
     }
 
+    /// The context of a hop whose span is exported as `span`: its ids are the exporter's then.
+    pub(crate) fn joined(self, span: &Span) -> Self {
+        if let Some(parent) = self.parent_id {
+            let remote = SpanContext::new(
+                TraceId::from_bytes(self.trace_id.to_be_bytes()),
+                SpanId::from_bytes(parent.to_be_bytes()),
+                TraceFlags::new(self.flags),
+                true,
+                TraceState::default(),
+            );
+            // It fails where nobody exports spans.
+            drop(span.set_parent(Context::new().with_remote_span_context(remote)));
+        }
+        let context = span.context();
+        let exported = context.span().span_context().clone();
+        if !exported.is_valid() {
+            return self;
+        }
+        Self {
+            trace_id: u128::from_be_bytes(exported.trace_id().to_bytes()),
+            span_id: u64::from_be_bytes(exported.span_id().to_bytes()),
+            flags: exported.trace_flags().to_u8(),
+            ..self
+        }
+    }
+
     pub(crate) fn trace_id_text(&self) -> impl fmt::Display + use<> {
         format!("{:032x}", self.trace_id)
+    }
+}
+
+/// Notes on the exported span of a record what the transaction held for it.
+pub(crate) fn committed(span: &Span, reason: Option<Reason>) {
+    match reason {
+        None => span.set_attribute("outcome", "done"),
+        Some(reason) => {
+            span.set_attribute("outcome", "rejected");
+            span.set_status(Status::error(reason.as_str()));
+        }
     }
 }
 

@@ -5,27 +5,35 @@
 //! service it runs.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[cfg(feature = "gpu")]
+mod gpu;
 mod health;
 mod http;
 mod logs;
+pub mod probe;
+mod process;
 pub mod service;
 pub mod settings;
 pub mod shutdown;
+mod traces;
 
 pub use health::Health;
 pub use http::Server;
-pub use logs::{LogFormat, init as init_logs, init_at as init_logs_at};
+pub use logs::{LogFormat, Logs};
+pub use traces::{TraceSettings, Traces};
 
 use clap::Args;
 use prometheus_client::registry::Registry;
 use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// What an operator sees of a process, and where.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Logs, health and metrics")]
+#[command(next_help_heading = "Logs, health, metrics and traces")]
 pub struct TelemetrySettings {
     /// How log lines look; auto is pretty on a terminal and JSON elsewhere.
     #[arg(long, env = "SIGHTLINE_LOG_FORMAT", value_enum, default_value = "auto")]
@@ -41,19 +49,53 @@ pub struct TelemetrySettings {
         default_value = "0.0.0.0:8080"
     )]
     pub http_listen: SocketAddr,
+    #[command(flatten)]
+    pub traces: TraceSettings,
 }
 
 /// The metrics and health checks of one process; clones share them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Telemetry {
     registry: Arc<Mutex<Registry>>,
+    declared: Arc<Mutex<HashMap<TypeId, Box<dyn Any + Send>>>>,
     /// Register what must hold for the process to be alive and ready.
     pub health: Health,
+}
+
+impl Default for Telemetry {
+    /// Beside what is declared later, the process itself is measured.
+    fn default() -> Self {
+        let health = Health::default();
+        let mut registry = Registry::default();
+        process::register(&mut registry, health.clone());
+        #[cfg(feature = "gpu")]
+        gpu::register(&mut registry);
+        Self {
+            registry: Arc::new(Mutex::new(registry)),
+            declared: Arc::default(),
+            health,
+        }
+    }
 }
 
 impl Telemetry {
     /// The registry, to declare metrics in. Not to be held across an await.
     pub fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A set of metrics that is declared once in a process, however many services use it: the first caller declares it.
+    pub fn declared<M: Clone + Send + 'static>(
+        &self,
+        declare: impl FnOnce(&mut Registry) -> M,
+    ) -> M {
+        let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = declared.get(&TypeId::of::<M>());
+        if let Some(metrics) = known.and_then(|any| any.downcast_ref::<M>()) {
+            return metrics.clone();
+        }
+        let metrics = declare(&mut self.registry());
+        declared.insert(TypeId::of::<M>(), Box::new(metrics.clone()));
+        metrics
     }
 }

@@ -1,9 +1,11 @@
-//! Log lines on stderr, so that stdout stays a program's output.
+//! Log lines on stderr, so that stdout stays a program's output; and the spans around them, to a collector.
 
-use crate::TelemetrySettings;
+use crate::{TelemetrySettings, TraceSettings, Traces, traces};
 use clap::ValueEnum;
 use std::io::{IsTerminal, stderr};
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -12,31 +14,61 @@ pub enum LogFormat {
     Pretty,
 }
 
-/// Starts logging for the process. A second call changes nothing.
-pub fn init(settings: &TelemetrySettings) {
-    init_at(&settings.log, settings.log_format);
+/// How a process logs.
+#[derive(Debug, Clone, Copy)]
+pub struct Logs<'a> {
+    /// A level, or directives; ones that can't be read become `info`.
+    pub directives: &'a str,
+    pub format: LogFormat,
 }
 
-/// The same without a settings struct; directives that can't be read become `info`.
-pub fn init_at(directives: &str, format: LogFormat) {
-    let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = fmt().with_env_filter(filter).with_writer(stderr);
-    let pretty = match format {
-        LogFormat::Auto => stderr().is_terminal(),
-        LogFormat::Json => false,
-        LogFormat::Pretty => true,
-    };
-    // An error means that a subscriber is set already, by the test or the program that embeds this one.
-    let _already_set = if pretty {
-        lines.with_ansi(stderr().is_terminal()).try_init()
-    } else {
+impl<'a> From<&'a TelemetrySettings> for Logs<'a> {
+    fn from(settings: &'a TelemetrySettings) -> Self {
+        Self {
+            directives: &settings.log,
+            format: settings.log_format,
+        }
+    }
+}
+
+impl Logs<'_> {
+    /// Starts logging for the process, and sending the spans of `service` where `traces` names a collector. A second
+    /// call changes nothing.
+    pub fn start(self, service: &str, traces: Option<&TraceSettings>) -> Traces {
+        let (traces, spans) = match traces {
+            Some(settings) => traces::start(settings, service),
+            None => (Traces::none(), None),
+        };
+        // An error means that a subscriber is set already, by the test or the program that embeds this one.
+        let _already_set = tracing_subscriber::registry()
+            .with(self.lines())
+            .with(spans)
+            .try_init();
+        traces
+    }
+
+    fn lines(self) -> Box<dyn Layer<Registry> + Send + Sync> {
+        let filter = EnvFilter::try_new(self.directives).unwrap_or_else(|_| EnvFilter::new("info"));
+        let lines = fmt::layer().with_writer(stderr);
+        let pretty = match self.format {
+            LogFormat::Auto => stderr().is_terminal(),
+            LogFormat::Json => false,
+            LogFormat::Pretty => true,
+        };
+        if pretty {
+            return lines
+                .with_ansi(stderr().is_terminal())
+                .with_filter(filter)
+                .boxed();
+        }
         lines
             .json()
             .flatten_event(true)
             .with_current_span(true)
             .with_span_list(false)
-            .try_init()
-    };
+            .with_filter(filter)
+            .boxed()
+    }
 }
 
 /// What is wrong with the filter directives, if anything.

@@ -1,12 +1,13 @@
 //! The `main` of a service: settings, logs, endpoints, work, drain.
 
 use crate::{
-    Server, Telemetry, TelemetrySettings, init_logs, logs,
+    Logs, Server, Telemetry, TelemetrySettings, logs, probe,
     settings::{self, Parsed, Refusal},
     shutdown::Signals,
 };
 use anyhow::Context;
-use std::{env, process::ExitCode};
+use clap::{Args as _, Command, FromArgMatches as _};
+use std::{env, ffi::OsString, process::ExitCode};
 use tokio_util::sync::CancellationToken;
 
 /// The settings of a service; they include where it reports.
@@ -14,22 +15,32 @@ pub trait Settings: settings::Settings {
     fn telemetry(&self) -> &TelemetrySettings;
 }
 
+/// The first argument that asks a running service how it is, for a container's health check.
+const PROBE: &str = "health";
+
 /// Exit status for settings that can't work, as clap and getopt have it.
 const USAGE: u8 = 2;
 
 /// Runs a service until SIGTERM: reads its settings, starts logs and endpoints, calls `run`, waits for it to drain.
 ///
-/// Exits with 0 after a drain, 1 when `run` failed, 2 when the settings are wrong (all problems are printed).
+/// Exits with 0 after a drain, 1 when `run` failed, 2 when the settings are wrong (all problems are printed). With
+/// `health` as the first argument it asks the process that runs with the same settings whether it is ready, and exits
+/// with 0 or 1.
 pub fn main<S, F>(run: impl FnOnce(S, Telemetry, CancellationToken) -> F) -> ExitCode
 where
     S: Settings,
     F: Future<Output = anyhow::Result<()>>,
 {
-    let parsed = match read::<S>() {
+    if env::args_os().nth(1).is_some_and(|first| first == PROBE) {
+        return ask();
+    }
+    let parsed = match read::<S>(env::args_os()) {
         Ok(parsed) => parsed,
         Err(status) => return status,
     };
-    init_logs(parsed.settings.telemetry());
+    let telemetry = parsed.settings.telemetry();
+    let name = format!("sightline-{}", S::command().get_name());
+    let _traces = Logs::from(telemetry).start(&name, Some(&telemetry.traces));
     log_effective(&parsed);
     match serve(parsed.settings, run) {
         Ok(()) => ExitCode::SUCCESS,
@@ -40,8 +51,8 @@ where
     }
 }
 
-fn read<S: Settings>() -> Result<Parsed<S>, ExitCode> {
-    let problems = match settings::parse::<S>(env::args_os()) {
+fn read<S: Settings>(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed<S>, ExitCode> {
+    let problems = match settings::parse::<S>(arguments) {
         Ok(parsed) => match logs::problem(parsed.settings.telemetry()) {
             None => return Ok(parsed),
             Some(problem) => vec![problem],
@@ -60,6 +71,26 @@ fn read<S: Settings>() -> Result<Parsed<S>, ExitCode> {
         count(problems.len())
     );
     Err(ExitCode::from(USAGE))
+}
+
+/// Settings that are required to run are not required to ask.
+fn ask() -> ExitCode {
+    let listen = TelemetrySettings::augment_args(Command::new(PROBE))
+        .try_get_matches_from(env::args_os().skip(1))
+        .and_then(|matches| TelemetrySettings::from_arg_matches(&matches));
+    match listen.map(|settings| settings.http_listen) {
+        Ok(listen) => match probe::ask(listen) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                eprintln!("not ready: {why}");
+                ExitCode::FAILURE
+            }
+        },
+        Err(error) => {
+            eprint!("{error}");
+            ExitCode::from(USAGE)
+        }
+    }
 }
 
 fn count(n: usize) -> String {

@@ -119,7 +119,11 @@ impl Deployment {
             command.args(["--s3-endpoint", &self.s3]);
         }
         let process = Process::start(&mut command).unwrap();
-        Service { process, http }
+        Service {
+            name,
+            process,
+            http,
+        }
     }
 
     /// One instance of each service, in the order of [`SERVICES`], all of them ready.
@@ -250,6 +254,7 @@ pub fn binary(name: &str) -> Command {
 }
 
 pub struct Service {
+    name: &'static str,
     pub process: Process,
     http: String,
 }
@@ -260,6 +265,13 @@ impl Service {
         eventually_within(PATIENCE, "the service is ready", || {
             (http_status(&self.http, "/readyz").ok()? == 200).then_some(())
         });
+    }
+
+    /// What a container's health check runs.
+    pub fn health_check(&self) -> Command {
+        let mut command = binary(self.name);
+        command.args(["health", "--http-listen", &self.http]);
+        command
     }
 
     /// SIGTERM, and a drain that ends well.

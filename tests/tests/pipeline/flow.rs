@@ -46,11 +46,30 @@ async fn each_image_comes_out_once_with_label_thumbnail_and_times() {
     one_trace_an_image(&deployment);
     for (service, name) in services.iter().zip(SERVICES) {
         let metrics = service.metrics();
-        let done = format!("sightline_{name}_records_total{{outcome=\"done\"}} ");
+        let done = format!("sightline_records_total{{stage=\"{name}\",outcome=\"done\"}} ");
         let line = metrics.lines().find_map(|line| line.strip_prefix(&done));
         assert!(line.is_some_and(|count| count != "0"), "{name}: {metrics}");
     }
     services.into_iter().for_each(|service| service.stop());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_answers_for_its_own_health() {
+    let deployment = Deployment::start("health").await;
+    let ingest = deployment.service("ingest", "0", &[]);
+    ingest.await_ready();
+    let ask = ingest.health_check();
+    let answer = |mut ask: std::process::Command| {
+        let output = ask.output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), text)
+    };
+    assert_eq!(answer(ask), (Some(0), String::new()));
+    let ask = ingest.health_check();
+    ingest.stop();
+    let (code, text) = answer(ask);
+    assert_eq!(code, Some(1));
+    assert!(text.starts_with("not ready: "), "{text}");
 }
 
 /// The trace id that ingest gave an image stands in every later hop's records.

@@ -7,3 +7,4 @@ mod deployment;
 mod flow;
 mod poison;
 mod rebalance;
+mod traces;

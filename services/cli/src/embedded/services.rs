@@ -20,11 +20,9 @@ pub async fn start(
     telemetry: &Telemetry,
     stop: &CancellationToken,
 ) -> anyhow::Result<Services> {
-    let flags = [
-        &["--kafka-bootstrap".to_owned(), kafka.bootstrap.clone()],
-        &config.flags[..],
-    ]
-    .concat();
+    // The broker in the folder knows these instances, whatever the host is called tomorrow.
+    let ours = ["--kafka-bootstrap", &kafka.bootstrap, "--instance", "0"].map(str::to_owned);
+    let flags = [&ours[..], &config.flags[..]].concat();
     let mut ingest: sightline_ingest::Settings = settings("ingest", &flags)?;
     ingest.admission.buckets = vec![BUCKET.to_owned()];
     ingest

@@ -3,7 +3,7 @@
 //! Structure: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>.
 //! The key is form-encoded once: `+` is a blank, `%2B` a plus.
 
-use super::{Entry, Event, malformed};
+use super::{Entry, Event, malformed, versity};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -55,35 +55,31 @@ pub fn entries(message: Value) -> Result<Vec<Entry>, Rejection> {
 }
 
 fn entry(record: Value) -> Entry {
+    let decode = match versity::wrote(&record) {
+        true => as_it_stands,
+        false => form_decoded,
+    };
     let event = Record::deserialize(&record)
         .map_err(|error| malformed(error.to_string()))
-        .and_then(Event::try_from);
+        .and_then(|record| record.event(decode));
     Entry {
         event,
         json: json!({ "Records": [record] }),
     }
 }
 
-impl TryFrom<Record> for Event {
-    type Error = Rejection;
-
-    fn try_from(
-        Record {
-            event_name,
-            event_time,
-            s3,
-        }: Record,
-    ) -> Result<Self, Rejection> {
-        let object = s3.object;
-        Ok(Self {
-            name: event_name,
-            bucket: s3.bucket.name,
+impl Record {
+    fn event(self, decode: fn(&str) -> Result<String, Rejection>) -> Result<Event, Rejection> {
+        let object = self.s3.object;
+        Ok(Event {
+            name: self.event_name,
+            bucket: self.s3.bucket.name,
             key: decode(&object.key)?,
             size: object.size.filter(|size| *size > 0),
             etag: said(object.e_tag).map(|etag| etag.trim_matches('"').to_owned()),
             version: said(object.version_id).filter(|version| version != "null"),
             sequencer: said(object.sequencer),
-            time: said(event_time),
+            time: said(self.event_time),
         })
     }
 }
@@ -93,7 +89,11 @@ fn said(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
-fn decode(key: &str) -> Result<String, Rejection> {
+fn as_it_stands(key: &str) -> Result<String, Rejection> {
+    Ok(key.to_owned())
+}
+
+fn form_decoded(key: &str) -> Result<String, Rejection> {
     let blanks = key.replace('+', " ");
     percent_decode_str(&blanks)
         .decode_utf8()

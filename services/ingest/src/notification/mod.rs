@@ -1,6 +1,7 @@
 //! What publishers write when an object changes, a module for each dialect, brought to one form: [`Event`].
 
 mod aws;
+mod versity;
 
 use serde_json::Value;
 use sightline_contracts::{ImageId, ImageRef, Reason, Times, now_ms};

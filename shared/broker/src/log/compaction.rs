@@ -1,10 +1,11 @@
 //! Compaction: of records with the same key only the newest stays (`cleanup.policy=compact`).
 //!
 //! Finished segments below the last stable offset are rewritten one at a time. Records of aborted transactions and old
-//! tombstones go; a batch keeps its offsets and its header, so that offsets never move. Compressed batches are kept as
+//! tombstones go; a batch keeps its offsets and its header, so that offsets never move. A commit's marker goes after the
+//! last of its records, as in Kafka: without it they would seem to belong to the producer's next transaction. Compressed batches are kept as
 //! they are: batches are opaque to this broker, and compaction promises no more than to thin out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -131,12 +132,13 @@ impl Plan {
             compacted_to = segment.next_offset;
         }
         let mut rewritten = Vec::new();
+        let mut open = HashSet::new();
         for segment in self
             .segments
             .iter()
             .filter(|s| s.next_offset <= compacted_to)
         {
-            if self.rewrite(segment, &newest)? {
+            if self.rewrite(segment, &newest, &mut open)? {
                 rewritten.push((segment.base, segment.size));
             }
         }
@@ -171,13 +173,26 @@ impl Plan {
         Ok(())
     }
 
-    /// Whether anything was left out.
-    fn rewrite(&self, segment: &Segment, newest: &Newest) -> io::Result<bool> {
+    /// Whether anything was left out. `open` has the producers with records kept since their last marker.
+    fn rewrite(
+        &self,
+        segment: &Segment,
+        newest: &Newest,
+        open: &mut HashSet<i64>,
+    ) -> io::Result<bool> {
         let path = segment::path(&self.dir, segment.base, "cleaned");
         let out = File::create(&path)?;
         let mut size = 0u64;
         self.each_batch(segment, |header, bytes| {
-            if let Some(kept) = self.thin(header, bytes, newest) {
+            let ends_records = header.is_control() && open.remove(&header.producer_id);
+            let kept = match ends_records {
+                true => Some(bytes.to_vec()),
+                false => self.thin(header, bytes, newest),
+            };
+            if let Some(kept) = kept {
+                if header.is_transactional() && !header.is_control() {
+                    open.insert(header.producer_id);
+                }
                 out.write_all_at(&kept, size)?;
                 size += kept.len() as u64;
             }

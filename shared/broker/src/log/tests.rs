@@ -184,6 +184,46 @@ fn records_can_be_deleted_from_the_front() {
 }
 
 #[test]
+fn a_marker_outlives_what_it_committed() {
+    let dir = tempfile::tempdir().unwrap();
+    let pairs = [
+        ("segment.bytes", "300"),
+        ("cleanup.policy", "compact"),
+        ("min.cleanable.dirty.ratio", "0"),
+        ("delete.retention.ms", "0"),
+    ];
+    let mut log = PartitionLog::open(dir.path(), settings(&pairs), Fsync::Never).unwrap();
+    for (i, outcome) in [Outcome::Commit, Outcome::Commit, Outcome::Abort]
+        .into_iter()
+        .enumerate()
+    {
+        append(&mut log, (1, 0, i as i32), true, &[b't'; 100]).unwrap();
+        log.append_marker(1, 0, outcome).unwrap();
+    }
+    log.roll(crate::clock::now_ms()).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    for reopened in [false, true] {
+        if reopened {
+            log = PartitionLog::open(dir.path(), settings(&pairs), Fsync::Never).unwrap();
+        }
+        if let Some(plan) = log.compaction_plan().unwrap() {
+            log.adopt(plan.run().unwrap()).unwrap();
+        }
+        // The newest committed value, with its marker; those before it went with what they ended.
+        let kept = offsets(&log, 1 << 20, true);
+        assert_eq!(kept[..2], [2, 3]);
+        let ask = Ask {
+            offset: 0,
+            max_bytes: 1 << 20,
+            committed: true,
+            at_least_one: true,
+        };
+        let aborted = log.read(ask).unwrap().aborted;
+        assert!(aborted.iter().all(|a| a.first_offset > 2), "{aborted:?}");
+    }
+}
+
+#[test]
 fn compaction_drops_aborted_records_and_old_values() {
     let dir = tempfile::tempdir().unwrap();
     let pairs = [

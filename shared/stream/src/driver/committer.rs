@@ -11,6 +11,7 @@ use crate::{
     Error, KafkaSettings, LoopSettings, Spec,
     machine::{Batch, Due, Epoch},
     metrics::Kind,
+    trace,
 };
 use rdkafka::{
     Offset, TopicPartitionList,
@@ -107,12 +108,16 @@ impl Committer {
         self.failures = 0;
         let (wanted, in_flight, open) = {
             let mut machine = self.shared.machine();
-            machine.committed(&batch.offsets, self.shared.now());
+            machine.committed(self.shared.now());
             let in_flight = machine.in_flight();
             (machine.wants_poller(), in_flight, machine.circuit_open())
         };
         self.shared.wake_poller_if_wanted(wanted);
         self.shared.publish(in_flight, open);
+        let now = self.shared.now();
+        self.shared
+            .backlog()
+            .committed(&batch.offsets, batch.results.len(), now);
         self.account(batch, started.elapsed());
         if self.batching == Batching::Single {
             self.singles += 1;
@@ -130,6 +135,7 @@ impl Committer {
         let now_ms = sightline_contracts::now_ms();
         for resolved in batch.results {
             metrics.committed_after(resolved.received.elapsed());
+            trace::committed(&resolved.span, resolved.reason);
             if let Some(notified) = resolved.notified_ms {
                 metrics.end_to_end(now_ms - notified);
             }
@@ -169,6 +175,7 @@ impl Committer {
             tracing::debug!(%error, "abort");
         }
         self.shared.machine().doubted();
+        self.shared.backlog().doubted(self.shared.now());
         self.shared.wake_poller_if_wanted(true);
         self.failures += 1;
         if self.failures > 1 {

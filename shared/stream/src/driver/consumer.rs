@@ -1,12 +1,13 @@
 //! The consumer's configuration, and what it tells of its group.
 
-use super::shared::Shared;
+use super::{backlog::Seen, shared::Shared};
 use crate::{Error, KafkaSettings, LoopSettings};
 use rdkafka::{
     ClientConfig, ClientContext, Statistics, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer as _, ConsumerContext},
     error::KafkaError,
+    statistics::Partition,
     types::RDKafkaRespErr,
 };
 use sightline_contracts::Topic;
@@ -106,24 +107,18 @@ impl ClientContext for Context {
         let Some(topic) = statistics.topics.get(&self.topic) else {
             return;
         };
-        let machine = self.shared.machine();
-        for partition in topic.partitions.values().filter(|p| p.partition >= 0) {
-            let metrics = &self.shared.metrics;
-            match machine.position(partition.partition) {
-                None => metrics.no_lag(partition.partition),
-                Some((committed, idle)) => {
-                    // Past the last record there may be transaction markers, which the consumer skips.
-                    let at_end = partition.next_offset >= partition.ls_offset;
-                    let caught_up = idle && partition.fetchq_cnt == 0 && at_end;
-                    let from = committed.unwrap_or(partition.app_offset).max(0);
-                    let lag = if caught_up {
-                        0
-                    } else {
-                        partition.ls_offset - from
-                    };
-                    metrics.lag(partition.partition, lag.max(0));
-                }
-            }
+        let ours = self.shared.machine().partitions();
+        let now_ms = sightline_contracts::now_ms();
+        let mut backlog = self.shared.backlog();
+        let known = |p: &&Partition| ours.contains(&p.partition) && p.next_offset >= 0;
+        for partition in topic.partitions.values().filter(known) {
+            let seen = Seen {
+                next_offset: partition.next_offset,
+                end: partition.ls_offset,
+                received: partition.rxmsgs,
+                queued: usize::try_from(partition.fetchq_cnt).unwrap_or(0),
+            };
+            backlog.seen(partition.partition, seen, now_ms);
         }
     }
 }

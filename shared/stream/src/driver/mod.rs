@@ -1,5 +1,6 @@
 //! The loop's threads and tasks, around the [machine](crate::machine) that decides.
 
+mod backlog;
 mod committer;
 mod consumer;
 mod poller;
@@ -139,6 +140,7 @@ impl Running {
             topic,
             subscribed: false,
             complained: Cell::new(None),
+            measured: Instant::now(),
         };
         Ok(Self {
             committer: thread(spec.service, "commit", move || committer.run())?,

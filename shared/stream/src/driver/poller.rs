@@ -24,6 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio_util::task::TaskTracker;
+use tracing::field::{Empty, display};
 
 /// Records taken in one turn, so that the main queue is served in between.
 const TURN: usize = 256;
@@ -42,6 +43,8 @@ pub(crate) struct Poller<S> {
     pub subscribed: bool,
     /// When the last complaint was logged.
     pub complained: Cell<Option<Instant>>,
+    /// When the backlog was last measured.
+    pub measured: Instant,
 }
 
 pub(crate) struct Queue {
@@ -83,7 +86,16 @@ impl<S: Stage> Poller<S> {
         }
         self.give_back();
         self.seek();
+        self.measure();
         Ok(self.take()? || more)
+    }
+
+    fn measure(&mut self) {
+        const PAUSE: Duration = Duration::from_secs(1);
+        if self.measured.elapsed() >= PAUSE {
+            self.measured = Instant::now();
+            self.shared.measure();
+        }
     }
 
     fn serve_main_queue(&mut self) -> Result<(), Error> {
@@ -138,7 +150,7 @@ impl<S: Stage> Poller<S> {
     fn close(&mut self, partitions: &[i32]) {
         self.queues.retain(|q| !partitions.contains(&q.partition));
         for &partition in partitions {
-            self.shared.metrics.no_lag(partition);
+            self.shared.forget(partition);
         }
     }
 
@@ -229,14 +241,24 @@ impl<S: Stage> Poller<S> {
                 .machine()
                 .taken(record.partition, record.offset, record.size(), now);
         if let Some(ticket) = ticket {
+            self.shared
+                .backlog()
+                .taken(record.partition, record.offset, record.timestamp_ms, now);
             record.span = tracing::info_span!(
+                parent: None,
                 "record",
-                image_id = tracing::field::Empty,
-                trace_id = %record.trace.trace_id_text(),
+                otel.name = self.spec.service,
+                otel.kind = "consumer",
+                image_id = Empty,
+                trace_id = Empty,
                 topic = record.topic,
                 partition = record.partition,
                 offset = record.offset,
             );
+            record.trace = record.trace.joined(&record.span);
+            record
+                .span
+                .record("trace_id", display(record.trace.trace_id_text()));
             let work = self.work.clone().run(ticket, record, received);
             self.tasks.spawn_on(work, &self.runtime);
         }

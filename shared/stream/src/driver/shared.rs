@@ -1,6 +1,6 @@
 //! What the threads and tasks of one loop share.
 
-use super::{signal::Signal, writing::Resolved};
+use super::{backlog::Backlog, signal::Signal, writing::Resolved};
 use crate::{LoopSettings, Metrics, Status, machine::*};
 use std::{
     collections::HashMap,
@@ -20,6 +20,7 @@ pub(crate) struct Shared {
     /// Goes with the machine's mutex: something may be due for the committer.
     due: Condvar,
     pub poller: Arc<Signal>,
+    backlog: Mutex<Backlog>,
     pub metrics: Metrics,
     pub status: Status,
     /// Records whose outputs the broker refuses for their size: they become dead letters when read again.
@@ -57,6 +58,7 @@ impl Shared {
             machine: Mutex::new(machine),
             due: Condvar::new(),
             poller: Arc::new(Signal::default()),
+            backlog: Mutex::default(),
             metrics,
             status,
             condemned: Mutex::default(),
@@ -74,6 +76,29 @@ impl Shared {
 
     pub fn machine(&self) -> MutexGuard<'_, Machine<Resolved>> {
         self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Not to be held while the machine is.
+    pub fn backlog(&self) -> MutexGuard<'_, Backlog> {
+        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What waits, for the gauges.
+    pub fn measure(&self) {
+        let measured = self
+            .backlog()
+            .measure(self.now(), sightline_contracts::now_ms());
+        for (partition, records) in measured.lag {
+            self.metrics.lag(partition, records);
+        }
+        self.metrics.oldest.set(measured.age.as_secs_f64());
+        self.metrics.drain.set(measured.drain);
+    }
+
+    /// A partition is not ours any more, or ours anew.
+    pub fn forget(&self, partition: i32) {
+        self.backlog().forget(partition, self.now());
+        self.metrics.no_lag(partition);
     }
 
     /// Gives up the machine until the committer is woken or `longest` is over.

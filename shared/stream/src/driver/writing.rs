@@ -4,6 +4,7 @@ use crate::{Headers, LoopSettings, Output, Record, Rejection, TraceContext};
 use bytes::Bytes;
 use sightline_contracts::{Reason, Topic, headers};
 use std::time::Instant;
+use tracing::Span;
 
 /// A record to write, with the topic's full name and all headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub(crate) struct Resolved {
     pub reason: Option<Reason>,
     pub received: Instant,
     pub notified_ms: Option<i64>,
+    /// Ends with the transaction.
+    pub span: Span,
 }
 
 impl Resolved {
@@ -67,6 +70,7 @@ impl Writer {
             reason: None,
             received,
             notified_ms,
+            span: record.span.clone(),
         }
     }
 
@@ -121,6 +125,7 @@ impl Writer {
             reason: Some(why.reason),
             received,
             notified_ms: None,
+            span: record.span.clone(),
         }
     }
 }

@@ -377,16 +377,11 @@ impl<T> Machine<T> {
         Some(batch)
     }
 
-    /// The running commit succeeded: these offsets hold.
-    pub fn committed(&mut self, offsets: &BTreeMap<i32, i64>, now: Duration) {
+    /// The running commit succeeded.
+    pub fn committed(&mut self, now: Duration) {
         self.end_of_commit();
         self.last_commit = Some(now);
         self.phase = Phase::Idle;
-        for (partition, &offset) in offsets {
-            if let Some(share) = self.shares.get_mut(partition) {
-                share.committed = Some(offset);
-            }
-        }
     }
 
     /// The running commit failed, or nobody knows: everything taken is dropped until the broker has been asked.
@@ -424,7 +419,6 @@ impl<T> Machine<T> {
                 && share.flow == Flow::Unknown
             {
                 share.flow = Flow::Seeking(offset);
-                share.committed = offset;
             }
         }
         if self.unknown().is_empty() {
@@ -483,16 +477,9 @@ impl<T> Machine<T> {
         self.breaker.is_open()
     }
 
-    /// The committed offset of a partition of ours, where this process has moved it, and whether all that was taken
-    /// from it is committed.
-    pub fn position(&self, partition: i32) -> Option<(Option<i64>, bool)> {
-        let share = self.shares.get(&partition)?;
-        let ready = self.ready.iter().any(|r| r.partition == partition);
-        let committing = matches!(self.phase, Phase::Committing { .. });
-        Some((
-            share.committed,
-            share.ledger.is_empty() && !ready && !committing,
-        ))
+    /// The partitions that are ours.
+    pub fn partitions(&self) -> Vec<i32> {
+        self.shares.keys().copied().collect()
     }
 
     fn next_epoch(&mut self) -> Epoch {

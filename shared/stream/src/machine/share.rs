@@ -25,8 +25,6 @@ pub(super) struct Share<T> {
     pub epoch: Epoch,
     pub ledger: Ledger<T>,
     pub flow: Flow,
-    /// The offset that was committed last, as far as this process knows; for gauges, never for seeking.
-    pub committed: Option<i64>,
 }
 
 impl<T> Share<T> {
@@ -35,7 +33,6 @@ impl<T> Share<T> {
             epoch,
             ledger: Ledger::default(),
             flow: Flow::Open,
-            committed: None,
         }
     }
 }

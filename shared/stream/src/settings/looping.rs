@@ -11,8 +11,9 @@ pub struct LoopSettings {
     /// Consumer group; the service's name where not given
     #[arg(long, env = "SIGHTLINE_GROUP")]
     pub group: Option<String>,
-    /// Name of this instance, stable across restarts (a StatefulSet's ordinal) and used by one live process at a time
-    #[arg(long, env = "SIGHTLINE_INSTANCE", default_value = "0")]
+    /// Name of this instance, stable across restarts and used by one live process at a time; the host's name where not
+    /// given, which is a container's own and a StatefulSet's pod's for good
+    #[arg(long, env = "SIGHTLINE_INSTANCE", default_value_t = host_name(), hide_default_value = true)]
     pub instance: String,
     /// Text put before the name of every topic, group and transactional id
     #[arg(long, env = "SIGHTLINE_TOPIC_PREFIX", default_value = "")]
@@ -192,6 +193,16 @@ impl LoopSettings {
     /// The name on the broker of what is called `name` here.
     pub fn prefixed(&self, name: &str) -> String {
         format!("{}{name}", self.topic_prefix)
+    }
+}
+
+/// The host's name, with a dash for what no name of an instance has.
+fn host_name() -> String {
+    let name = gethostname::gethostname().to_string_lossy().into_owned();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    match name.is_empty() {
+        true => "0".to_owned(),
+        false => name.replace(|c| !plain(c), "-"),
     }
 }
 

@@ -344,7 +344,7 @@ impl Process {
             Stage::OffsetsSent => {
                 let answer = end(broker, id, epoch, network, late);
                 if answer.is_ok() {
-                    self.machine.committed(&running.batch.offsets, now);
+                    self.machine.committed(now);
                     self.memory.extend(&running.batch.offsets);
                     self.turn += 1;
                     return Ok(());

@@ -1,6 +1,8 @@
-//! No part of ours but the four services: objects put into MinIO, which notifies Apache Kafka; results read by kcat.
+//! No part of ours but the four services: objects put into a real S3 server, which notifies Apache Kafka; results read
+//! by kcat.
 //!
-//! `tests/kafka run -- tests/minio run -- cargo test -p sightline-e2e --features minio --test minio`
+//! `tests/kafka run -- tests/minio run -- cargo test --workspace --features sightline-e2e/s3 --test s3`, and the same with
+//! `tests/versitygw`.
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
@@ -23,7 +25,7 @@ const KEYS: [&str; 7] = [
     "q?a=b&c#d.jpg",
 ];
 
-/// Starts a service with the AWS variables that `tests/minio` has set, and waits until it is ready.
+/// Starts a service with the AWS variables that the script has set, and waits until it is ready.
 fn start(name: &str, kafka: &Bootstrap) -> Process {
     let http = format!("127.0.0.1:{}", free_port().unwrap());
     let process = Process::start(
@@ -68,7 +70,7 @@ fn kcat(kafka: &Bootstrap) -> BTreeMap<String, ResultEvent> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn objects_in_minio_become_results_that_kcat_reads() {
+async fn objects_become_results_that_kcat_reads() {
     let kafka = Bootstrap::from_env().expect("SIGHTLINE_TEST_BOOTSTRAP names Apache Kafka");
     create_topics(&kafka);
     let services: Vec<_> = ["ingest", "preprocess", "infer", "postprocess"]

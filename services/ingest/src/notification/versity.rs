@@ -1,0 +1,72 @@
+//! VersityGW's event message, as of v1.8.0: Amazon's form, filled in differently.
+//!
+//! - The key is the object's own, not encoded: a `+` is a plus and `%2F` three characters
+//!   ([`createEventSchema`](https://github.com/versity/versitygw/blob/v1.8.0/s3event/event.go) takes it from the path).
+//! - The size is 0 for copies and multipart uploads, the etag stands in quotes, the version may be null or empty.
+//! - The sequencer counts from 1 at each start of the gateway, so alone it tells no two writes of a key apart; the etag
+//!   does, where their content differs.
+//! - Messages carry no key and come in any order. The first one of a gateway is a test event.
+
+use serde_json::Value;
+
+/// What the gateway writes where others name the notification's configuration, by the kind of target.
+const CONFIGURATIONS: [&str; 4] = [
+    "kafka-global",
+    "nats-global",
+    "rabbitmq-global",
+    "webhook-global",
+];
+
+/// Whether a record was written by VersityGW.
+pub fn wrote(record: &Value) -> bool {
+    let configuration = record["s3"]["configurationId"].as_str();
+    configuration.is_some_and(|name| CONFIGURATIONS.contains(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Event, parse};
+    use serde_json::json;
+
+    /// As v1.8.0 wrote it into Kafka, with the object's part changed.
+    fn event(object: serde_json::Value) -> Event {
+        let message = json!({ "Records": [{
+            "eventVersion": "2.2", "eventSource": "aws:s3", "awsRegion": "us-east-1",
+            "eventTime": "2026-11-25T15:04:05Z", "eventName": "s3:ObjectCreated:Put",
+            "userIdentity": { "PrincipalId": "sightline" },
+            "requestParameters": { "sourceIPAddress": "127.0.0.1" },
+            "responseElements": { "x-amz-request-id": "", "x-amz-id-2": "" },
+            "s3": {
+                "s3SchemaVersion": "1.0", "configurationId": "webhook-global",
+                "bucket": { "name": "images", "ownerIdentity": { "PrincipalId": "sightline" }, "arn": "arn:aws:s3:::/images/a" },
+                "object": object,
+            },
+            "glacierEventData": { "restoreEventData": { "lifecycleRestorationExpiryTime": "", "lifecycleRestoreStorageClass": "" } },
+        }]});
+        let mut entries = parse(message.to_string().as_bytes()).unwrap();
+        entries.remove(0).event.unwrap()
+    }
+
+    #[test]
+    fn a_key_is_taken_as_it_stands() {
+        for key in ["a+b.jpg", "per%2Fcent%20.jpg", "a b/ü+1%2F.jpg", "100%.jpg"] {
+            let object = json!({ "key": key, "size": 7, "eTag": "\"e\"", "versionId": null, "sequencer": "1" });
+            assert_eq!(event(object).key, key);
+        }
+    }
+
+    #[test]
+    fn a_copy_says_nothing_of_its_size_and_version() {
+        let object =
+            json!({ "key": "a", "size": 0, "eTag": "\"e\"", "versionId": "", "sequencer": "A" });
+        let found = event(object);
+        assert_eq!((found.size, found.version), (None, None));
+        assert_eq!(found.etag.as_deref(), Some("e"));
+    }
+
+    #[test]
+    fn its_test_event_announces_nothing() {
+        let test = br#"{"Bucket":"Test-Bucket","Event":"s3:TestEvent","Service":"S3","Time":"2026-11-25T15:04:05Z"}"#;
+        assert!(parse(test).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,26 @@
+//! Asks a running process whether it is ready: the health check of a container that has neither a shell nor curl.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Asks `/readyz` of the process that listens at `listen`; every address means this machine.
+///
+/// # Errors
+/// What keeps it from being ready, or from being asked.
+pub fn ask(listen: SocketAddr) -> Result<(), String> {
+    let host = match listen.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        host => host,
+    };
+    let url = format!("http://{}/readyz", SocketAddr::new(host, listen.port()));
+    match ureq::get(&url).timeout(PATIENCE).call() {
+        Ok(_) => Ok(()),
+        Err(ureq::Error::Status(_, answer)) => Err(answer.into_string().unwrap_or_default()),
+        Err(error) => Err(error.to_string()),
+    }
+}
