@@ -17,7 +17,7 @@ use std::{
     fs,
     os::unix::process::CommandExt,
     path::PathBuf,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -105,16 +105,29 @@ impl Deployment {
 
     /// Starts a service and returns at once.
     pub fn service(&self, name: &'static str, instance: &str, flags: &[&str]) -> Service {
+        self.service_logging(name, instance, flags, Stdio::inherit())
+    }
+
+    /// The same, with its log lines going elsewhere.
+    pub fn service_logging(
+        &self,
+        name: &'static str,
+        instance: &str,
+        flags: &[&str],
+        log: impl Into<Stdio>,
+    ) -> Service {
         let http = format!("127.0.0.1:{}", free_port().unwrap());
         let mut command = binary(name);
         command
             .args(["--kafka-bootstrap", &self.kafka.bootstrap])
             .args(["--topic-prefix", &self.prefix, "--instance", instance])
-            .args(["--http-listen", &http, "--log", "error"])
+            .args(["--http-listen", &http])
             .args(["--session-timeout", "6s", "--retry-base", "20ms"])
             .args(flags)
+            .env("SIGHTLINE_LOG", "error")
             .env("AWS_ACCESS_KEY_ID", KEYS)
-            .env("AWS_SECRET_ACCESS_KEY", KEYS);
+            .env("AWS_SECRET_ACCESS_KEY", KEYS)
+            .stderr(log);
         if name != "ingest" {
             command.args(["--s3-endpoint", &self.s3]);
         }

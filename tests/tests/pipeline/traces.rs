@@ -4,10 +4,11 @@ use crate::deployment::{Deployment, SERVICES, file, scenes};
 use axum::{Router, body::Bytes, extract::State, routing::post};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse},
-    common::v1::{KeyValue, any_value::Value},
+    common::v1::{KeyValue, any_value},
     trace::v1::{Span, status::StatusCode},
 };
 use prost::Message as _;
+use serde_json::Value;
 use sightline_contracts::{Topic, headers};
 use sightline_stream::Record;
 use std::{
@@ -65,7 +66,7 @@ async fn take(State(spans): State<Arc<Mutex<Vec<Sent>>>>, body: Bytes) -> Vec<u8
 fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
     let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
     match attribute.value.as_ref()?.value.as_ref()? {
-        Value::StringValue(text) => Some(text.clone()),
+        any_value::Value::StringValue(text) => Some(text.clone()),
         _ => None,
     }
 }
@@ -150,8 +151,19 @@ async fn an_image_has_one_connected_trace_four_services_deep() {
 async fn a_dead_letters_trace_ends_where_it_died_and_says_why() {
     let collector = Collector::start().await;
     let deployment = Deployment::start("dead-trace").await;
-    let endpoint: &'static str = collector.endpoint.clone().leak();
-    let services = deployment.services(|_| vec!["--otlp-endpoint", endpoint]);
+    let flags = [
+        "--otlp-endpoint",
+        &collector.endpoint,
+        "--log",
+        "warn",
+        "--log-format",
+        "json",
+    ];
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let services = [
+        deployment.service("ingest", "0", &flags),
+        deployment.service_logging("preprocess", "0", &flags, log.reopen().unwrap()),
+    ];
     deployment
         .put("broken.jpg", file("fixtures/broken/text.jpg"))
         .await;
@@ -169,5 +181,19 @@ async fn a_dead_letters_trace_ends_where_it_died_and_says_why() {
         (status.code(), &*status.message),
         (StatusCode::Error, "unsupported-format")
     );
-    assert!(!trace.contains_key("infer"), "{trace:#?}");
+
+    let lines = std::fs::read_to_string(log.path()).unwrap();
+    let lines = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let span = lines
+        .filter(|line| line["message"] == "dead letter")
+        .map(|line| line["span"].clone())
+        .next()
+        .unwrap();
+    assert_eq!(span["trace_id"], *id);
+    assert_eq!(
+        span["image_id"].as_str(),
+        text(&dead.attributes, "image_id").as_deref()
+    );
 }

@@ -244,7 +244,8 @@ impl<S: Stage> Poller<S> {
             self.shared
                 .backlog()
                 .taken(record.partition, record.offset, record.timestamp_ms, now);
-            record.span = tracing::info_span!(
+            // Of the highest level, so that every line that is logged has it, whatever the filter.
+            record.span = tracing::error_span!(
                 parent: None,
                 "record",
                 otel.name = self.spec.service,
