@@ -5,7 +5,8 @@ use std::{
     time::Duration,
 };
 
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Shorter than the time-out of the images' health checks, so that the reason is still told.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Asks `/readyz` of the process that listens at `listen`; every address means this machine.
 ///
