@@ -7,7 +7,7 @@ use crate::{
 };
 use anyhow::Context;
 use clap::{Args as _, Command, FromArgMatches as _};
-use std::{env, ffi::OsString, process::ExitCode};
+use std::{env, process::ExitCode};
 use tokio_util::sync::CancellationToken;
 
 /// The settings of a service; they include where it reports.
@@ -34,7 +34,7 @@ where
     if env::args_os().nth(1).is_some_and(|first| first == PROBE) {
         return ask();
     }
-    let parsed = match read::<S>(env::args_os()) {
+    let parsed = match read::<S>() {
         Ok(parsed) => parsed,
         Err(status) => return status,
     };
@@ -51,8 +51,8 @@ where
     }
 }
 
-fn read<S: Settings>(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed<S>, ExitCode> {
-    let problems = match settings::parse::<S>(arguments) {
+fn read<S: Settings>() -> Result<Parsed<S>, ExitCode> {
+    let problems = match settings::parse::<S>(env::args_os()) {
         Ok(parsed) => match logs::problem(parsed.settings.telemetry()) {
             None => return Ok(parsed),
             Some(problem) => vec![problem],

@@ -31,11 +31,15 @@ pub enum Refusal {
     Wrong(Vec<String>),
 }
 
+const HEALTH: &str = "\
+`health` as the first argument asks the service that runs with this --http-listen whether it is ready: exit status 0, or \
+1 with the reason. For containers without a shell.";
+
 /// Reads settings from the arguments (the first is the program's name) and the environment.
 pub fn parse<S: Settings>(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Parsed<S>, Refusal> {
-    let command = S::command();
+    let command = S::command().after_help(HEALTH);
     let (matches, mut problems) = collect(command.clone(), arguments.into_iter().collect())?;
     match S::from_arg_matches(&matches) {
         Ok(settings) => {
