@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
     metrics::{
         counter::Counter,
         family::Family,
@@ -13,27 +13,54 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
-use std::time::Instant;
-use tracing::Instrument as _;
+use std::{fmt, time::Instant};
+use tracing::{Instrument as _, debug_span};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[allow(non_camel_case_types, reason = "as they stand in the label")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Operation {
-    get,
-    head,
-    put,
-    delete,
-    create_bucket,
+    Get,
+    Head,
+    Put,
+    Delete,
+    CreateBucket,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[allow(non_camel_case_types, reason = "as they stand in the label")]
+impl Operation {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Head => "head",
+            Self::Put => "put",
+            Self::Delete => "delete",
+            Self::CreateBucket => "create_bucket",
+        }
+    }
+}
+
+impl EncodeLabelValue for Operation {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.as_str().encode(encoder)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Outcome {
-    ok,
+    Ok,
     /// Another try would end the same way.
-    refused,
+    Refused,
     /// The server or the way to it failed, after the SDK's own retries.
-    failed,
+    Failed,
+}
+
+impl EncodeLabelValue for Outcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        let text = match self {
+            Self::Ok => "ok",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        };
+        text.encode(encoder)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -77,7 +104,8 @@ impl Metrics {
     }
 }
 
-/// A store whose calls are counted, timed and traced. Listings are not: they end when the caller has enough.
+/// A store whose calls are counted, timed and traced, by spans of the level `debug`: log lines within keep the record's.
+/// Listings are not: they end when the caller has enough.
 pub struct Metered<O> {
     store: O,
     metrics: Metrics,
@@ -91,15 +119,21 @@ impl<O: Objects> Metered<O> {
     async fn call<T>(
         &self,
         operation: Operation,
-        span: tracing::Span,
+        bucket: &str,
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
+        let span = debug_span!(
+            "s3",
+            otel.name = %format_args!("s3 {}", operation.as_str()),
+            otel.kind = "client",
+            bucket,
+        );
         let start = Instant::now();
         let result = call.instrument(span).await;
         let outcome = match &result {
-            Ok(_) => Outcome::ok,
-            Err(error) if error.advice() == Advice::Reject => Outcome::refused,
-            Err(_) => Outcome::failed,
+            Ok(_) => Outcome::Ok,
+            Err(error) if error.advice() == Advice::Reject => Outcome::Refused,
+            Err(_) => Outcome::Failed,
         };
         let seconds = start.elapsed().as_secs_f64();
         let metrics = &self.metrics;
@@ -113,24 +147,17 @@ impl<O: Objects> Metered<O> {
     }
 }
 
-/// The span of a call; `debug`, so that log lines within keep the record's.
-macro_rules! span {
-    ($name:literal, $bucket:expr) => {
-        tracing::debug_span!($name, otel.kind = "client", bucket = $bucket)
-    };
-}
-
 #[async_trait]
 impl<O: Objects> Objects for Metered<O> {
     async fn fetch(&self, get: Get<'_>) -> Result<Object, Error> {
-        let span = span!("s3 get", get.bucket);
-        self.call(Operation::get, span, self.store.fetch(get)).await
+        let bucket = get.bucket;
+        self.call(Operation::Get, bucket, self.store.fetch(get))
+            .await
     }
 
     async fn head(&self, bucket: &str, key: &str, version: Option<&str>) -> Result<Head, Error> {
         let head = self.store.head(bucket, key, version);
-        self.call(Operation::head, span!("s3 head", bucket), head)
-            .await
+        self.call(Operation::Head, bucket, head).await
     }
 
     async fn put(
@@ -141,14 +168,12 @@ impl<O: Objects> Objects for Metered<O> {
         content_type: &str,
     ) -> Result<Stored, Error> {
         let put = self.store.put(bucket, key, bytes, content_type);
-        self.call(Operation::put, span!("s3 put", bucket), put)
-            .await
+        self.call(Operation::Put, bucket, put).await
     }
 
     async fn delete(&self, bucket: &str, key: &str) -> Result<(), Error> {
         let delete = self.store.delete(bucket, key);
-        self.call(Operation::delete, span!("s3 delete", bucket), delete)
-            .await
+        self.call(Operation::Delete, bucket, delete).await
     }
 
     fn list(&self, bucket: &str, prefix: &str) -> BoxStream<'static, Result<Entry, Error>> {
@@ -157,8 +182,7 @@ impl<O: Objects> Objects for Metered<O> {
 
     async fn create_bucket(&self, bucket: &str) -> Result<(), Error> {
         let create = self.store.create_bucket(bucket);
-        let span = span!("s3 create bucket", bucket);
-        self.call(Operation::create_bucket, span, create).await
+        self.call(Operation::CreateBucket, bucket, create).await
     }
 }
 
