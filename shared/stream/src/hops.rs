@@ -18,8 +18,6 @@ use tokio::task::JoinSet;
 /// One service name for each hop: each has a group, an instance and producers of its own.
 const SERVICES: [&str; 6] = ["hop-1", "hop-2", "hop-3", "hop-4", "hop-5", "hop-6"];
 const PARTITIONS: i32 = 3;
-/// The loop's own limit follows the layout of the topics it is made for, as tensors' is; here all topics have that.
-const WHOLE_REQUESTS: &str = "batch.size=7340032";
 /// Records of a flat-out run.
 const FLAT_OUT: usize = 4000;
 /// Bytes that a flat-out publisher has under way.
@@ -165,7 +163,7 @@ fn start_stages(
     hops.map(|(hop, service)| {
         let status = Status::new();
         stages.spawn(crate::run(
-            tuned(kafka.clone(), &[WHOLE_REQUESTS]),
+            kafka.clone(),
             looping.clone(),
             Spec {
                 service,
@@ -225,7 +223,7 @@ async fn publish(
 ) -> Result<(), Error> {
     let properties: &[&str] = match settings.rate > 0.0 {
         true => &[],
-        false => &["linger.ms=5", "batch.size=4194304"],
+        false => &["linger.ms=5", "batch.size=500000"],
     };
     let publisher = Arc::new(Publisher::new(&tuned(kafka, properties))?);
     let body = Bytes::from_iter((0..settings.size).map(|_| rand::random::<u8>()));

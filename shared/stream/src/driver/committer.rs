@@ -122,7 +122,7 @@ impl Committer {
         if self.batching == Batching::Single {
             self.singles += 1;
             if self.singles >= SINGLES {
-                self.batching = Batching::after(self.spec.input);
+                self.batching = Batching::Several;
                 return self.recover();
             }
         }

@@ -10,7 +10,6 @@ use rdkafka::{
     statistics::Partition,
     types::RDKafkaRespErr,
 };
-use sightline_contracts::Topic;
 use std::{
     collections::VecDeque,
     sync::{
@@ -170,22 +169,16 @@ pub(crate) fn config(
 /// How many records go into one request to a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Batching {
-    /// As many as come together, within this many bytes: the topic's limit counts for the whole of a request.
-    UpTo(usize),
+    /// As many as come together, within [`REQUEST_BYTES`].
+    Several,
     /// One: what is refused for its size then is that record.
     Single,
 }
 
-impl Batching {
-    /// What the topic after `input` takes by its layout. It matters for tensors: librdkafka sends a partition nothing
-    /// more while five records are under way, and until then its thread spins.
-    pub fn after(input: Topic) -> Self {
-        const MOST: usize = 7 << 20;
-        let next = Topic::ALL.iter().skip_while(|t| **t != input).nth(1);
-        let limit = next.map_or(1 << 20, |topic| topic.layout().max_message_bytes as usize);
-        Self::UpTo((limit / 8 * 7).min(MOST))
-    }
-}
+/// Bytes of a request. The JVM of Apache Kafka keeps what is larger than half a region of its heap out of the ordinary
+/// ways of its collector (`-XX:G1HeapRegionSize`, 1 MiB for heaps up to 2 GiB): requests of 7 MB cost the broker half as
+/// much again.
+const REQUEST_BYTES: &str = "500000";
 
 /// The configuration of one of the instance's producers.
 pub(crate) fn producer_config(
@@ -201,19 +194,19 @@ pub(crate) fn producer_config(
         0 => identity.clone(),
         n => format!("{identity}~{n}"),
     };
-    let mut defaults = vec![
+    let defaults = [
         ("linger.ms", "0"),
         ("reconnect.backoff.max.ms", "1000"),
         ("retry.backoff.ms", "20"),
         ("socket.nagle.disable", "true"),
         ("topic.metadata.refresh.interval.ms", "10000"),
         ("partitioner", "murmur2_random"),
+        ("batch.size", REQUEST_BYTES),
+        // A broker takes a connection's requests one after the other anyway. librdkafka's thread spins while five
+        // records of a partition are unacknowledged and more wait, unless a request waits, too: with one under way
+        // it does, and the thread sleeps.
+        ("max.in.flight.requests.per.connection", "1"),
     ];
-    let bytes;
-    if let Batching::UpTo(most) = batch {
-        bytes = most.to_string();
-        defaults.push(("batch.size", &bytes));
-    }
     let mut config = kafka.client_config(&identity, &defaults)?;
     if batch == Batching::Single {
         config.set("batch.num.messages", "1");

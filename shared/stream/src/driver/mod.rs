@@ -125,7 +125,7 @@ impl Running {
             producers: Vec::new(),
             turn: 0,
             failures: 0,
-            batching: consumer::Batching::after(spec.input),
+            batching: consumer::Batching::Several,
             singles: 0,
         };
         let poller = Poller {

@@ -57,7 +57,7 @@ pub struct LoopSettings {
     )]
     pub commit_max_records: usize,
     /// Bytes of finished records that are committed without waiting for the interval
-    #[arg(long, env = "SIGHTLINE_COMMIT_MAX_BYTES", value_name = "BYTES", default_value_t = 16 << 20)]
+    #[arg(long, env = "SIGHTLINE_COMMIT_MAX_BYTES", value_name = "BYTES", default_value_t = 24 << 20)]
     pub commit_max_bytes: usize,
     /// Transactional producers that take turns, so that one's markers are written while the next one's transaction runs
     #[arg(
