@@ -1,41 +1,48 @@
 //! Zeroed `f32` storage that starts on a cache line, so that full vectors never straddle two.
+//!
+//! Blocks lie one after the other in regions for which the system is asked for large pages: a model's weights, which
+//! pass through the cores once an image, then need a hundredth of the address translations.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use memmap2::{MmapMut, MmapRaw};
 
 const ALIGNMENT: usize = 64;
+
+/// Bytes of a region. A block of more than half of it gets one of its own.
+const REGION: usize = 64 << 20;
+
+/// The region that the next blocks come from, and how much of it is taken. What was given back is not given out
+/// again: that keeps all of it zero.
+static OPEN: Mutex<Option<(Arc<MmapRaw>, usize)>> = Mutex::new(None);
 
 /// A fixed-size block of floats.
 ///
 /// It can be lent to several threads as a pointer ([`Aligned::pointer`]); whoever writes through that
 /// vouches that no one else touches the same floats meanwhile.
 pub(crate) struct Aligned {
-    start: NonNull<f32>,
+    /// The block's, until the last of its blocks is gone.
+    region: Arc<MmapRaw>,
+    /// Where it starts there, in bytes.
+    offset: usize,
     floats: usize,
 }
-
-// SAFETY: the block owns its memory alone, and shared access through safe methods only reads.
-unsafe impl Send for Aligned {}
-// SAFETY: as above; writes through `pointer` are the writer's responsibility.
-unsafe impl Sync for Aligned {}
 
 impl Aligned {
     /// That many zeros.
     pub(crate) fn zeroed(floats: usize) -> Self {
-        let layout = Self::layout(floats);
-        // SAFETY: the layout's size is not zero.
-        let start = unsafe { alloc_zeroed(layout) }.cast();
-        match NonNull::new(start) {
-            Some(start) => Self { start, floats },
-            None => handle_alloc_error(layout),
-        }
-    }
-
-    fn layout(floats: usize) -> Layout {
-        let layout = Layout::array::<f32>(floats.max(1)).and_then(|l| l.align_to(ALIGNMENT));
-        match layout {
-            Ok(layout) => layout,
-            Err(_) => panic!("{floats} floats exceed the address space"),
+        let bytes = floats
+            .checked_mul(size_of::<f32>())
+            .and_then(|bytes| bytes.checked_next_multiple_of(ALIGNMENT))
+            .unwrap_or_else(|| panic!("{floats} floats exceed the address space"));
+        let (region, offset) = match bytes > REGION / 2 {
+            true => (region(bytes), 0),
+            false => share(bytes),
+        };
+        Self {
+            region,
+            offset,
+            floats,
         }
     }
 
@@ -46,23 +53,61 @@ impl Aligned {
 
     /// The first float, for reading and writing.
     pub(crate) fn pointer(&self) -> *mut f32 {
-        self.start.as_ptr()
+        self.region.as_mut_ptr().wrapping_add(self.offset).cast()
     }
 
     pub(crate) fn as_slice(&self) -> &[f32] {
-        // SAFETY: `floats` initialised floats start there; while the slice lives, no one writes them.
+        // SAFETY: `floats` floats of the region, zeroed at first, are this block's alone; while the slice lives, no
+        // one writes them.
         unsafe { std::slice::from_raw_parts(self.pointer(), self.floats) }
     }
 
     pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
-        // SAFETY: `floats` initialised floats start there, and `self` is borrowed mutably.
+        // SAFETY: as above, and `self` is borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(self.pointer(), self.floats) }
     }
 }
 
-impl Drop for Aligned {
-    fn drop(&mut self) {
-        // SAFETY: allocated in `zeroed` with this very layout.
-        unsafe { dealloc(self.pointer().cast(), Self::layout(self.floats)) }
+/// Takes `bytes` bytes of the open region, or of a new one where that has not as many left.
+fn share(bytes: usize) -> (Arc<MmapRaw>, usize) {
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let (region, taken) = match open.take() {
+        Some((region, taken)) if taken + bytes <= REGION => (region, taken),
+        _ => (region(REGION), 0),
+    };
+    *open = Some((region.clone(), taken + bytes));
+    (region, taken)
+}
+
+/// That many zeroed bytes, which take up memory as they are written.
+fn region(bytes: usize) -> Arc<MmapRaw> {
+    let map = match MmapMut::map_anon(bytes) {
+        Ok(map) => map,
+        Err(error) => panic!("can't allocate {bytes} bytes: {error}"),
+    };
+    // A hint: the system may not know large pages, or have none left.
+    #[cfg(target_os = "linux")]
+    map.advise(memmap2::Advice::HugePage).ok();
+    Arc::new(map.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_zero_aligned_and_apart() {
+        let mut blocks: Vec<_> = [0, 1, 17, REGION / 8, REGION / 4, REGION / 8, 3]
+            .map(Aligned::zeroed)
+            .into();
+        for (number, block) in blocks.iter_mut().enumerate() {
+            assert_eq!(block.pointer() as usize % ALIGNMENT, 0);
+            assert!(block.as_slice().iter().all(|float| *float == 0.0));
+            block.as_mut_slice().fill(number as f32 + 1.0);
+        }
+        for (number, block) in blocks.iter().enumerate() {
+            let own = |float: &f32| *float == number as f32 + 1.0;
+            assert!(block.as_slice().iter().all(own), "block {number}");
+        }
     }
 }
