@@ -177,7 +177,7 @@ impl Conv2d {
         let wanted = (macs / CHUNK_MACS).clamp(1, threads * CHUNKS_A_THREAD);
         match &self.method {
             Method::Direct(direct) => direct.cut(&self.shape, images, output, wanted),
-            Method::Winograd(winograd) => winograd.cut(images, output, wanted),
+            Method::Winograd(winograd) => winograd.cut(images, output, threads, wanted),
         }
     }
 

@@ -2,15 +2,13 @@
 
 use std::ops::Range;
 
-use half::bf16;
-
 use crate::aligned::Aligned;
 use crate::convolution::{Cut, Shape, Views, part};
 use crate::extent::Extent;
 use crate::grid::Grids;
 use crate::isa::{Isa, Precision};
-use crate::kernels::{Panel, Pixel};
-use crate::packing::{Packed, Slice};
+use crate::kernels::{Panel, Pixel, families};
+use crate::packing::{Packed, Slice, WORD, pair};
 
 /// Output pixels that go through all panels before the next ones: whole tiles of any height up to six,
 /// whose inputs stay in the second-level cache and whose places are looked up once.
@@ -18,21 +16,12 @@ const BLOCK: usize = 120;
 /// Bytes of input that a block of pixels may span, to stay in the second-level cache beside the weights.
 const INPUT_BYTES: usize = 160 << 10;
 
-/// Bytes of what kernels multiply at a time.
-const WORD: usize = 4;
-
 pub(crate) struct Direct {
     precision: Precision,
     packed: Packed,
     /// What sums of bytes are multiplied by, for each output channel; empty in other precisions.
     scales: Aligned,
     residual_factor: f32,
-}
-
-/// Two bfloat16 in the bits of a word, the first one lower.
-fn pair(first: f32, second: f32) -> f32 {
-    let bits = |value| u32::from(bf16::from_f32(value).to_bits());
-    f32::from_bits(bits(first) | bits(second) << 16)
 }
 
 /// Weights of one output channel as signed bytes, on a grid of their own around zero.
@@ -92,7 +81,7 @@ impl Direct {
             f32::from_bits(u32::from_le_bytes(four))
         };
         let packed = Packed::new(
-            isa,
+            (families, isa),
             shape.out_channels,
             stored * taps / WORD,
             &offsets,
@@ -129,7 +118,7 @@ impl Direct {
         };
         Self {
             precision,
-            packed: Packed::new(isa, shape.out_channels, words, bias, word),
+            packed: Packed::new((families, isa), shape.out_channels, words, bias, word),
             scales: Aligned::zeroed(0),
             residual_factor: 1.0,
         }

@@ -110,6 +110,15 @@ pub(crate) fn families(isa: Isa) -> &'static [Family] {
     }
 }
 
+/// As [`families`], of kernels that write their sums as they are, in `f32`.
+pub(crate) fn families_of_sums(isa: Isa) -> &'static [Family] {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Bf16 => BF16_SUMS,
+        other => families(other),
+    }
+}
+
 /// A loop that is unrolled here and not by the compiler, which would do it too late to keep the sums in registers.
 macro_rules! each_below {
     ($end:ident, $index:ident in [$($value:literal)*] $body:block) => {
@@ -255,6 +264,11 @@ kernels!(
 #[cfg(target_arch = "x86_64")]
 kernels!(
     BF16, bf16, crate::lanes::Avx512Bf16, ["avx512f,avx512bf16"],
+    4 => [1 2 3 4 5 6], 2 => [1 2 3 4 5 6 7 8 9 10], 1 => [1 2 3 4 5 6 7 8 9 10 11 12]
+);
+#[cfg(target_arch = "x86_64")]
+kernels!(
+    BF16_SUMS, bf16_sums, crate::lanes::Avx512Bf16Sums, ["avx512f,avx512bf16"],
     4 => [1 2 3 4 5 6], 2 => [1 2 3 4 5 6 7 8 9 10], 1 => [1 2 3 4 5 6 7 8 9 10 11 12]
 );
 #[cfg(target_arch = "x86_64")]

@@ -314,6 +314,38 @@ x86_lanes! {
 }
 #[cfg(target_arch = "x86_64")]
 x86_lanes! {
+    /// As [`Avx512Bf16`], with sums that are written as they are.
+    Avx512Bf16Sums, __m512, 16, f32, _mm512_fmadd_ps,
+    _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps,
+
+    sums_are_values!();
+
+    #[inline(always)]
+    unsafe fn relu(sums: __m512) -> __m512 {
+        // SAFETY: the caller vouches for the instruction set.
+        unsafe { Avx512Bf16::relu(sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn read(from: *const f32) -> __m512 {
+        // SAFETY: as the caller promises.
+        unsafe { Self::load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn write(sums: __m512, to: *mut f32) {
+        // SAFETY: as the caller promises.
+        unsafe { Self::store(sums, to) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_add(sums: __m512, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the caller vouches for the instruction set.
+        unsafe { Avx512Bf16::multiply_add(sums, a, b) }
+    }
+}
+#[cfg(target_arch = "x86_64")]
+x86_lanes! {
     /// Sixteen sums in 32-bit integers of four products each, bytes with signed bytes.
     Avx512Vnni, __m512, 16, u8, _mm512_fmadd_ps,
     _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps,

@@ -1,8 +1,16 @@
 //! Weights in the order in which the kernels read them.
 
+use half::bf16;
+
 use crate::aligned::Aligned;
 use crate::isa::Isa;
-use crate::kernels::{Family, families};
+use crate::kernels::Family;
+
+/// The panel widths of an instruction set, widest first: [`families`](crate::kernels::families) or others like them.
+pub(crate) type Families = fn(Isa) -> &'static [Family];
+
+/// Bytes of what kernels multiply at a time.
+pub(crate) const WORD: usize = 4;
 
 /// A panel: the output channels that one kernel call computes.
 pub(crate) struct Slice {
@@ -26,13 +34,13 @@ impl Packed {
     /// `weight(o, k)` is the factor of input `k` in output channel `o`; inputs are numbered in the
     /// order of the kernels: kernel row, kernel column, input channel.
     pub(crate) fn new(
-        isa: Isa,
+        (families, isa): (Families, Isa),
         outputs: usize,
         inputs: usize,
         bias: &[f32],
         weight: impl Fn(usize, usize) -> f32,
     ) -> Self {
-        let slices = slices(isa, outputs, inputs);
+        let slices = slices((families, isa), outputs, inputs);
         let floats = slices
             .last()
             .map_or(0, |s| s.weights + s.family.width * inputs);
@@ -68,14 +76,20 @@ impl Packed {
     }
 }
 
+/// Two bfloat16 in the bits of a word, the first one lower.
+pub(crate) fn pair(first: f32, second: f32) -> f32 {
+    let bits = |value| u32::from(bf16::from_f32(value).to_bits());
+    f32::from_bits(bits(first) | bits(second) << 16)
+}
+
 /// Cuts `outputs` channels into the widest panels that they fill, and the rest into the narrowest
 /// that holds it.
-fn slices(isa: Isa, outputs: usize, inputs: usize) -> Vec<Slice> {
+fn slices((families, isa): (Families, Isa), outputs: usize, inputs: usize) -> Vec<Slice> {
     let mut slices = Vec::new();
     let (mut first, mut weights) = (0, 0);
     while first < outputs {
         let left = outputs - first;
-        let family = best(isa, left);
+        let family = best((families, isa), left);
         slices.push(Slice {
             family,
             first,
@@ -88,7 +102,7 @@ fn slices(isa: Isa, outputs: usize, inputs: usize) -> Vec<Slice> {
     slices
 }
 
-fn best(isa: Isa, left: usize) -> &'static Family {
+fn best((families, isa): (Families, Isa), left: usize) -> &'static Family {
     // Half a wide vector would be wasted on eight channels or fewer.
     let isa = match isa {
         Isa::Avx512 if left <= 8 => Isa::Avx2,
@@ -102,13 +116,14 @@ fn best(isa: Isa, left: usize) -> &'static Family {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::families;
 
     #[test]
     fn panels_cover_each_channel_once() {
         for isa in [Isa::Portable, Isa::Avx2, Isa::Avx512] {
             for outputs in 1..200 {
                 let mut next = 0;
-                for slice in slices(isa, outputs, 3) {
+                for slice in slices((families, isa), outputs, 3) {
                     assert_eq!(slice.first, next);
                     assert!(slice.channels <= slice.family.width);
                     next += slice.channels;

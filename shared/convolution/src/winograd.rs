@@ -3,6 +3,7 @@
 //!
 //! A tile of 4×4 inputs and each filter are transformed by additions; their products at each of the sixteen places,
 //! summed over the input channels, are sixteen matrix products; one more transformation gives the 2×2 outputs.
+//! In bfloat16, transformed tiles and filters are rounded, and the products are summed and transformed in f32.
 //! Formulas: A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural Networks, arXiv:1509.09308, section 4.1.
 
 use std::cell::RefCell;
@@ -12,9 +13,9 @@ use crate::aligned::Aligned;
 use crate::convolution::{Cut, Shape, Views, part};
 use crate::extent::Extent;
 use crate::isa::{Isa, Precision};
-use crate::kernels::{Panel, Pixel, WIDEST};
+use crate::kernels::{Panel, Pixel, WIDEST, families_of_sums};
 use crate::lanes::Lanes;
-use crate::packing::{Packed, Slice};
+use crate::packing::{Packed, Slice, WORD, pair};
 
 /// Products of a tile and a filter.
 const PLACES: usize = 16;
@@ -26,7 +27,7 @@ const MOST_TILES: usize = 128;
 /// first-level cache, which has fewer ways.
 const SKEW: usize = 16;
 /// Fewer tiles than these make reading the weights cost more than the products: then panels are split instead.
-const FEW_TILES: usize = 48;
+const FEW_TILES: usize = 24;
 /// Channels come in multiples of this, so that no vector of any instruction set is cut.
 const CHANNELS: usize = 16;
 /// With fewer channels the transformations cost what the products save.
@@ -38,7 +39,8 @@ thread_local! {
 }
 
 pub(crate) struct Winograd {
-    inputs: usize,
+    /// Words of four bytes that hold a pixel's inputs.
+    words: usize,
     /// A matrix `[inputs, outputs]` for each place.
     filters: Vec<Packed>,
     /// The convolution's, padded to whole vectors.
@@ -75,7 +77,7 @@ impl Winograd {
     /// Whether this method can compute the shape, and is worth it.
     pub(crate) fn suits(isa: Isa, shape: &Shape) -> bool {
         let channels = [shape.in_channels, shape.out_channels];
-        isa.precision() == Precision::F32
+        isa.precision() != Precision::Int8
             && shape.kernel == (3, 3)
             && shape.stride == 1
             && channels
@@ -89,26 +91,39 @@ impl Winograd {
         let transformed: Vec<[f32; PLACES]> =
             weight.chunks_exact(9).map(transform_filter).collect();
         let none = vec![0.0; outputs];
+        let words = inputs * isa.precision().bytes() / WORD;
         let filters = (0..PLACES).map(|place| {
-            Packed::new(isa, outputs, inputs, &none, |o, i| {
-                transformed[o * inputs + i][place]
-            })
+            let factor = |o: usize, i: usize| transformed[o * inputs + i][place];
+            let word = |o: usize, k: usize| match isa.precision() {
+                Precision::Bf16 => pair(factor(o, 2 * k), factor(o, 2 * k + 1)),
+                _ => factor(o, k),
+            };
+            Packed::new((families_of_sums, isa), outputs, words, &none, word)
         });
         let mut padded = Aligned::zeroed(outputs);
         padded.as_mut_slice().copy_from_slice(bias);
         Self {
-            inputs,
+            words,
             filters: filters.collect(),
             bias: padded,
             transforms: transforms(isa),
         }
     }
 
-    /// Cuts the work on `images` images into `wanted` chunks or so, of tiles.
-    pub(crate) fn cut(&self, images: usize, output: &Extent, wanted: usize) -> Cut {
+    /// Cuts the work on `images` images into `wanted` chunks or fewer, of tiles. Each group of panels transforms all
+    /// tiles for itself, so there are no more of them than keep all threads busy.
+    pub(crate) fn cut(&self, images: usize, output: &Extent, threads: usize, wanted: usize) -> Cut {
         let tiles = images * Tiles::of(output).an_image();
         let blocks = wanted.min((tiles / FEW_TILES).max(1));
-        let groups = wanted.div_ceil(blocks).min(self.filters[0].slices.len());
+        let threads = threads.min(wanted);
+        // As many for every thread.
+        let blocks = blocks
+            - if blocks > threads {
+                blocks % threads
+            } else {
+                0
+            };
+        let groups = threads.div_ceil(blocks).min(self.filters[0].slices.len());
         Cut {
             units: tiles,
             blocks,
@@ -129,11 +144,11 @@ impl Winograd {
     ) {
         let slices = &self.filters[0].slices;
         let slices = part(slices.len(), groups, group);
-        let most = INPUT_BYTES / (PLACES * self.inputs * size_of::<f32>());
+        let most = INPUT_BYTES / (PLACES * self.words * WORD);
         let most = most.clamp(6, MOST_TILES);
         let blocks = tiles.len().div_ceil(most);
         SCRATCH.with_borrow_mut(|scratch| {
-            let floats = PLACES * (most * (self.inputs + WIDEST) + 2 * SKEW);
+            let floats = PLACES * (most * (self.words + WIDEST) + 2 * SKEW);
             if scratch.len() < floats {
                 *scratch = Aligned::zeroed(floats);
             }
@@ -148,7 +163,7 @@ impl Winograd {
     }
 
     /// # Safety
-    /// As [`Winograd::compute`]; `scratch` holds `PLACES * (inputs + WIDEST)` floats for each tile, and twice
+    /// As [`Winograd::compute`]; `scratch` holds `PLACES * (words + WIDEST)` floats for each tile, and twice
     /// `PLACES * SKEW`.
     unsafe fn compute_block(
         &self,
@@ -161,14 +176,14 @@ impl Winograd {
         let (count, layout) = (tiles.len(), Tiles::of(&views.output.1));
         let inputs = scratch.pointer();
         // SAFETY: within the scratch, as the caller promises.
-        let products = unsafe { inputs.add(PLACES * stride(count, self.inputs)) };
+        let products = unsafe { inputs.add(PLACES * stride(count, self.words)) };
         for (number, tile) in tiles.clone().enumerate() {
             let (n, y, x) = layout.at(tile);
             let source = self.source(padding, views, (n, y, x));
             // SAFETY: `source` stays inside the input's extent; the tile's place in the scratch is its own.
             unsafe {
-                let to = inputs.add(number * self.inputs);
-                (self.transforms.input)(&source, to, stride(count, self.inputs));
+                let to = inputs.add(number * self.words);
+                (self.transforms.input)(&source, to, stride(count, self.words));
             }
         }
         for slice in slices {
@@ -196,7 +211,7 @@ impl Winograd {
         let width = self.filters[0].slices[slice].family.width;
         let mut pixels = [Pixel::default(); MOST_TILES];
         for (tile, pixel) in pixels[..count].iter_mut().enumerate() {
-            pixel.input = tile * self.inputs;
+            pixel.input = tile * self.words;
             pixel.output = tile * width;
         }
         for (place, filters) in self.filters.iter().enumerate() {
@@ -209,7 +224,7 @@ impl Winograd {
             // their blocks.
             unsafe {
                 let panel = Panel {
-                    input: inputs.add(place * stride(count, self.inputs)),
+                    input: inputs.add(place * stride(count, self.words)),
                     output: products.add(place * stride(count, width)).cast(),
                     residual: std::ptr::null(),
                     weights: filters.weights_of(slice),
@@ -218,7 +233,7 @@ impl Winograd {
                     residual_factor: 1.0,
                     next,
                     runs: 1,
-                    run_length: self.inputs,
+                    run_length: self.words,
                     run_stride: 0,
                     channels: width,
                     relu: false,
@@ -236,10 +251,10 @@ impl Winograd {
         let row = |i: usize| (y + i).min(output.height + 1) + inset;
         let column = |i: usize| (x + i).min(output.width + 1) + inset;
         Source {
-            input: views.input.0.cast(),
+            input: views.input.0,
             rows: std::array::from_fn(|i| n * input.stride + row(i) * input.row()),
             columns: std::array::from_fn(|i| column(i) * input.channels),
-            channels: self.inputs,
+            channels: input.channels,
         }
     }
 
@@ -250,8 +265,8 @@ impl Winograd {
         let extent = residual.map_or(output, |(_, extent)| extent);
         let at = |extent: &Extent, i: usize| extent.at(n, y + i / 2, x + i % 2) + slice.first;
         Sink {
-            output: views.output.0.cast(),
-            residual: residual.map_or(std::ptr::null(), |(start, _)| start.cast()),
+            output: views.output.0,
+            residual: residual.map_or(std::ptr::null(), |(start, _)| *start),
             // Within the block: a slice's channels are the outputs'.
             bias: self.bias.as_slice()[slice.first..].as_ptr(),
             outputs: std::array::from_fn(|i| at(output, i)),
@@ -263,7 +278,7 @@ impl Winograd {
     }
 }
 
-/// From one place's stretch of `count` tiles to the next one's.
+/// Words from one place's stretch of `count` tiles to the next one's.
 fn stride(count: usize, width: usize) -> usize {
     count * width + SKEW
 }
@@ -282,7 +297,7 @@ fn transform_filter(filter: &[f32]) -> [f32; PLACES] {
 
 /// A tile's 4×4 inputs: element (i, j) of channel c lies at `rows[i] + columns[j] + c`.
 struct Source {
-    input: *const f32,
+    input: *const u8,
     rows: [usize; 4],
     columns: [usize; 4],
     channels: usize,
@@ -290,9 +305,9 @@ struct Source {
 
 /// A tile's 2×2 outputs, those that exist, for `channels` channels.
 struct Sink {
-    output: *mut f32,
+    output: *mut u8,
     /// Null where nothing is added.
-    residual: *const f32,
+    residual: *const u8,
     bias: *const f32,
     outputs: [usize; 4],
     residuals: [usize; 4],
@@ -303,7 +318,7 @@ struct Sink {
 
 /// The transformations for one instruction set, whose presence the caller vouches for.
 struct Transforms {
-    /// Writes the tile's place p at `to + p * stride`; reads and writes as [`Source`] says.
+    /// Writes the tile's place p at `to + p * stride` words; reads and writes as [`Source`] says.
     input: unsafe fn(source: &Source, to: *mut f32, stride: usize),
     /// Reads the tile's place p at `from + p * stride`; writes as [`Sink`] says.
     output: unsafe fn(from: *const f32, stride: usize, sink: &Sink),
@@ -329,13 +344,14 @@ unsafe fn transform_input<L: Lanes>(source: &Source, to: *mut f32, stride: usize
             };
             let mut columns = [[L::zero(); 4]; 4];
             for (j, column) in columns.iter_mut().enumerate() {
-                let at = source.input.add(source.columns[j] + c);
-                *column = line(source.rows.map(|row| L::load(at.add(row))));
+                let at = source.input.cast::<L::Stored>().add(source.columns[j] + c);
+                *column = line(source.rows.map(|row| L::read(at.add(row))));
             }
             for i in 0..4 {
                 let row = line([columns[0][i], columns[1][i], columns[2][i], columns[3][i]]);
                 for (j, value) in row.into_iter().enumerate() {
-                    L::store(value, to.add((4 * i + j) * stride + c));
+                    let to = to.add((4 * i + j) * stride).cast::<L::Stored>();
+                    L::write(value, to.add(c));
                 }
             }
         }
@@ -374,13 +390,15 @@ unsafe fn transform_output<L: Lanes>(from: *const f32, stride: usize, sink: &Sin
                     if sink.exists[pixel] {
                         let mut value = L::add(value, bias);
                         if !sink.residual.is_null() {
-                            let from = sink.residual.add(sink.residuals[pixel] + c);
-                            value = L::add(value, L::load(from));
+                            let from = sink.residual.cast::<L::Stored>();
+                            let from = from.add(sink.residuals[pixel] + c);
+                            value = L::add(value, L::read(from));
                         }
                         if sink.relu {
                             value = L::relu(value);
                         }
-                        L::store(value, sink.output.add(sink.outputs[pixel] + c));
+                        let to = sink.output.cast::<L::Stored>();
+                        L::write(value, to.add(sink.outputs[pixel] + c));
                     }
                 }
             }
@@ -419,6 +437,8 @@ transforms!(PORTABLE, portable, crate::lanes::Plain, []);
 transforms!(AVX2, avx2, crate::lanes::Avx2, ["avx2,fma"]);
 #[cfg(target_arch = "x86_64")]
 transforms!(AVX512, avx512, crate::lanes::Avx512, ["avx512f"]);
+#[cfg(target_arch = "x86_64")]
+transforms!(BF16, bf16, crate::lanes::Avx512Bf16, ["avx512f,avx512bf16"]);
 
 fn transforms(isa: Isa) -> &'static Transforms {
     match isa {
@@ -427,6 +447,8 @@ fn transforms(isa: Isa) -> &'static Transforms {
         Isa::Avx2 => &AVX2,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => &AVX512,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Bf16 => &BF16,
         _ => &PORTABLE,
     }
 }
