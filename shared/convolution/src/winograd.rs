@@ -117,12 +117,10 @@ impl Winograd {
         let blocks = wanted.min((tiles / FEW_TILES).max(1));
         let threads = threads.min(wanted);
         // As many for every thread.
-        let blocks = blocks
-            - if blocks > threads {
-                blocks % threads
-            } else {
-                0
-            };
+        let blocks = match blocks > threads {
+            true => blocks / threads * threads,
+            false => blocks,
+        };
         let groups = threads.div_ceil(blocks).min(self.filters[0].slices.len());
         Cut {
             units: tiles,

@@ -175,9 +175,9 @@ pub(crate) enum Batching {
     Single,
 }
 
-/// Bytes of a request. The JVM of Apache Kafka keeps what is larger than half a region of its heap out of the ordinary
-/// ways of its collector (`-XX:G1HeapRegionSize`, 1 MiB for heaps up to 2 GiB): requests of 7 MB cost the broker half as
-/// much again.
+/// Bytes of a request to a partition: less than the limit of any topic, which holds for all of it. The JVM of Apache
+/// Kafka keeps what is larger than half a region of its heap out of the ordinary ways of its collector
+/// (`-XX:G1HeapRegionSize`, 1 MiB for heaps up to 2 GiB): requests of 7 MB cost the broker half as much again.
 const REQUEST_BYTES: &str = "500000";
 
 /// The configuration of one of the instance's producers.
