@@ -225,10 +225,10 @@ macro_rules! x86_lanes {
     };
 }
 
-/// Numbers in f32: read and written as they are summed.
+/// Numbers in f32: read and written as they are summed. `$multiply` is what makes products of words and sums them.
 #[cfg(target_arch = "x86_64")]
 macro_rules! x86_floats {
-    ($(#[$doc:meta])* $name:ident, $vector:ident, $count:literal, $fma:ident, $max:ident, $($operation:ident),*) => {
+    ($(#[$doc:meta])* $name:ident, $vector:ident, $count:literal, $fma:ident, $multiply:ident, $max:ident, $($operation:ident),*) => {
         x86_lanes! {
             $(#[$doc])* $name, $vector, $count, f32, $fma, $($operation),*,
 
@@ -255,7 +255,7 @@ macro_rules! x86_floats {
             #[inline(always)]
             unsafe fn multiply_add(sums: $vector, a: $vector, b: $vector) -> $vector {
                 // SAFETY: the caller vouches for the instruction set.
-                unsafe { $fma(a, b, sums) }
+                unsafe { $multiply(a, b, sums) }
             }
         }
     };
@@ -264,15 +264,29 @@ macro_rules! x86_floats {
 #[cfg(target_arch = "x86_64")]
 x86_floats!(
     /// Eight floats.
-    Avx2, __m256, 8, _mm256_fmadd_ps, _mm256_max_ps,
+    Avx2, __m256, 8, _mm256_fmadd_ps, _mm256_fmadd_ps, _mm256_max_ps,
     _mm256_setzero_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_storeu_ps, _mm256_add_ps, _mm256_sub_ps
 );
 #[cfg(target_arch = "x86_64")]
 x86_floats!(
     /// Sixteen floats.
-    Avx512, __m512, 16, _mm512_fmadd_ps, _mm512_max_ps,
+    Avx512, __m512, 16, _mm512_fmadd_ps, _mm512_fmadd_ps, _mm512_max_ps,
     _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps
 );
+/// `sums + a * b`, of the pairs of `bf16` in each word.
+///
+/// # Safety
+/// The processor has AVX512-BF16.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn multiply_pairs(a: __m512, b: __m512, sums: __m512) -> __m512 {
+    // SAFETY: as the caller promises; both types are 64 plain bytes.
+    unsafe {
+        let pairs = |words| std::mem::transmute::<__m512, __m512bh>(words);
+        _mm512_dpbf16_ps(sums, pairs(a), pairs(b))
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 x86_lanes! {
     /// Sixteen sums in f32, or sixteen pairs of `bf16` to multiply.
@@ -308,42 +322,16 @@ x86_lanes! {
 
     #[inline(always)]
     unsafe fn multiply_add(sums: __m512, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: the caller vouches for the instruction set; both types are 64 plain bytes.
-        unsafe { _mm512_dpbf16_ps(sums, std::mem::transmute::<__m512, __m512bh>(a), std::mem::transmute::<__m512, __m512bh>(b)) }
+        // SAFETY: the caller vouches for the instruction set.
+        unsafe { multiply_pairs(a, b, sums) }
     }
 }
 #[cfg(target_arch = "x86_64")]
-x86_lanes! {
+x86_floats!(
     /// As [`Avx512Bf16`], with sums that are written as they are.
-    Avx512Bf16Sums, __m512, 16, f32, _mm512_fmadd_ps,
-    _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps,
-
-    sums_are_values!();
-
-    #[inline(always)]
-    unsafe fn relu(sums: __m512) -> __m512 {
-        // SAFETY: the caller vouches for the instruction set.
-        unsafe { Avx512Bf16::relu(sums) }
-    }
-
-    #[inline(always)]
-    unsafe fn read(from: *const f32) -> __m512 {
-        // SAFETY: as the caller promises.
-        unsafe { Self::load(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn write(sums: __m512, to: *mut f32) {
-        // SAFETY: as the caller promises.
-        unsafe { Self::store(sums, to) }
-    }
-
-    #[inline(always)]
-    unsafe fn multiply_add(sums: __m512, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: the caller vouches for the instruction set.
-        unsafe { Avx512Bf16::multiply_add(sums, a, b) }
-    }
-}
+    Avx512Bf16Sums, __m512, 16, _mm512_fmadd_ps, multiply_pairs, _mm512_max_ps,
+    _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps
+);
 #[cfg(target_arch = "x86_64")]
 x86_lanes! {
     /// Sixteen sums in 32-bit integers of four products each, bytes with signed bytes.
