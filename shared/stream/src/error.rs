@@ -32,6 +32,14 @@ pub enum Error {
         #[source]
         source: KafkaError,
     },
+    /// The client library handed out a record past its partition's queue, where others may have overtaken it: stop
+    /// before an offset is committed that leaves it out.
+    #[error("offset {offset} of {topic}, partition {partition}, came out of its turn")]
+    Astray {
+        topic: String,
+        partition: i32,
+        offset: i64,
+    },
     /// A thread of the loop ended in a way it should not have.
     #[error("the {0} thread ended unexpectedly")]
     Thread(&'static str),

@@ -3,6 +3,10 @@
 
 mod support;
 
+use rdkafka::{
+    ClientConfig, Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+};
 use sightline_contracts::{Reason, Topic, headers};
 use sightline_stream::{
     CancellationToken, Error, KafkaSettings, LoopSettings, Metrics, Outcome, Output, Record, Spec,
@@ -13,7 +17,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use support::*;
 
@@ -148,6 +152,47 @@ async fn killed_in_mid_flow_nothing_is_lost_or_doubled() {
     let copies = cluster.read(Topic::Images, 400).await;
     assert_each_once_in_order(&copies, 0..400);
     heir.stop().await.unwrap();
+}
+
+/// What the loop's order rests on: a partition's queue that is split off before the partition is assigned gets all of its
+/// records, and the main queue none that later ones could overtake.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_is_split_off_before_the_assignment_gets_every_record() {
+    let cluster = Cluster::start("split").await;
+    cluster.publish(0..300).await;
+    let topic = cluster.name(Topic::Ingest);
+    let consumer: Arc<BaseConsumer> = ClientConfig::new()
+        .set("bootstrap.servers", &cluster.kafka.bootstrap)
+        .set("group.id", &topic)
+        .create()
+        .map(Arc::new)
+        .unwrap();
+    let found = tokio::task::spawn_blocking(move || {
+        let mut assignment = TopicPartitionList::new();
+        let queues: Vec<_> = (0..PARTITIONS)
+            .map(|partition| {
+                let mut place = assignment.add_partition(&topic, partition);
+                place.set_offset(Offset::Beginning).unwrap();
+                consumer.split_partition_queue(&topic, partition).unwrap()
+            })
+            .collect();
+        consumer.incremental_assign(&assignment).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut offsets = vec![Vec::new(); queues.len()];
+        while offsets.iter().map(Vec::len).sum::<usize>() < 300 && Instant::now() < deadline {
+            for (queue, offsets) in queues.iter().zip(&mut offsets) {
+                while let Some(message) = queue.poll(Duration::from_millis(50)) {
+                    offsets.push(message.unwrap().offset());
+                }
+            }
+        }
+        let stray = consumer.poll(Duration::from_millis(100));
+        assert!(stray.is_none(), "{stray:?}");
+        offsets
+    });
+    let offsets = found.await.unwrap();
+    assert!(offsets.iter().all(|o| o.is_sorted()), "{offsets:?}");
+    assert_eq!(offsets.iter().map(Vec::len).sum::<usize>(), 300);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

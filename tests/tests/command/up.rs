@@ -3,7 +3,7 @@
 use crate::{sightline, tests};
 use bytes::Bytes;
 use sightline_contracts::{ResultEvent, Topic};
-use sightline_storage::{Credentials, Objects, StorageSettings, Store};
+use sightline_storage::{Credentials, Error as StorageError, Objects, StorageSettings, Store};
 use sightline_stream::{KafkaSettings, Reader, Start};
 use sightline_testkit::{Process, await_port, free_port};
 use std::{
@@ -96,19 +96,20 @@ fn sample(name: &str) -> Bytes {
     fs::read(tests("samples").join(name)).unwrap().into()
 }
 
-/// Puts an object as a careful client does: after an error it looks whether the object is there before it puts again.
+/// Puts an object as a careful client does: after an error it asks until it is told whether the object is there, and only
+/// then puts it again.
 async fn put(store: &Store, key: &str, bytes: &Bytes) {
     let deadline = Instant::now() + PATIENCE;
-    while store
-        .put("images", key, bytes.clone(), "image/jpeg")
-        .await
-        .is_err()
-    {
-        assert!(Instant::now() < deadline, "{key} could not be put");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        match store.head("images", key, None).await {
-            Ok(head) if head.size == bytes.len() as u64 => return,
-            _ => {}
+    let put = || store.put("images", key, bytes.clone(), "image/jpeg");
+    while put().await.is_err() {
+        loop {
+            assert!(Instant::now() < deadline, "{key} could not be put");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            match store.head("images", key, None).await {
+                Ok(head) if head.size == bytes.len() as u64 => return,
+                Ok(_) | Err(StorageError::NotFound { .. }) => break,
+                Err(_) => {}
+            }
         }
     }
 }

@@ -103,8 +103,14 @@ impl<S: Stage> Poller<S> {
         for _ in 0..4 {
             match self.consumer.poll(Duration::ZERO) {
                 None => {}
-                // Fetched before the partition's queue was split off.
-                Some(Ok(message)) => self.taken(&message),
+                // Later records of the partition's own queue may be under way already.
+                Some(Ok(message)) => {
+                    return Err(Error::Astray {
+                        topic: self.topic.clone(),
+                        partition: message.partition(),
+                        offset: message.offset(),
+                    });
+                }
                 Some(Err(error)) => self.complain(error)?,
             }
         }
@@ -115,10 +121,11 @@ impl<S: Stage> Poller<S> {
         match decision {
             Decision::Assigned(partitions) => {
                 self.shared.machine().assigned(&partitions);
-                self.call("assign", &partitions, |c, list| c.incremental_assign(list));
+                // First, so that no record is fetched into the main queue: what comes later would overtake it.
                 for &partition in &partitions {
                     self.split(partition);
                 }
+                self.call("assign", &partitions, |c, list| c.incremental_assign(list));
             }
             Decision::Revoked(partitions) => {
                 self.shared.machine().revoked(&partitions);
