@@ -10,9 +10,9 @@ use crate::isa::{Isa, Precision};
 use crate::winograd::Winograd;
 
 /// Multiplications that are worth a chunk of their own: some ten microseconds.
-const CHUNK_MACS: usize = 400_000;
+pub(crate) const CHUNK_MACS: usize = 400_000;
 /// Chunks for each thread, so that a thread that lost its core delays the others little.
-const CHUNKS_A_THREAD: usize = 6;
+pub(crate) const CHUNKS_A_THREAD: usize = 6;
 
 /// The sizes of a convolution. `stride` and `padding` hold for both directions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +95,21 @@ impl Conv2d {
         shape: Shape,
         grids: Grids,
     ) -> Result<Self, Error> {
-        let isa = Isa::Avx512Vnni;
+        let isa = Isa::of(Precision::Int8).unwrap_or(Isa::Avx512Vnni);
+        Self::quantised_for_isa(isa, weight, bias, shape, grids)
+    }
+
+    /// As [`Conv2d::quantised`], for the kernels of `isa`, which are of bytes.
+    pub fn quantised_for_isa(
+        isa: Isa,
+        weight: &[f32],
+        bias: &[f32],
+        shape: Shape,
+        grids: Grids,
+    ) -> Result<Self, Error> {
+        if isa.precision() != Precision::Int8 {
+            return Err(Error::Unsupported(format!("bytes on {isa:?}")));
+        }
         Self::check(isa, weight, bias, &shape)?;
         Ok(Self {
             shape,
@@ -166,7 +180,12 @@ impl Conv2d {
     }
 
     /// Cuts the work on `images` images for `threads` threads.
-    pub(crate) fn cut(&self, images: usize, output: &Extent, threads: usize) -> Cut {
+    pub(crate) fn cut(
+        &self,
+        images: usize,
+        (input, output): (&Extent, &Extent),
+        threads: usize,
+    ) -> Cut {
         let Shape {
             kernel,
             in_channels,
@@ -174,10 +193,15 @@ impl Conv2d {
             ..
         } = self.shape;
         let macs = images * output.pixels() * out_channels * in_channels * kernel.0 * kernel.1;
-        let wanted = (macs / CHUNK_MACS).clamp(1, threads * CHUNKS_A_THREAD);
+        let worth = |least: usize, a_thread: usize| (macs / least).clamp(1, threads * a_thread);
         match &self.method {
-            Method::Direct(direct) => direct.cut(&self.shape, images, output, wanted),
-            Method::Winograd(winograd) => winograd.cut(images, output, threads, wanted),
+            Method::Direct(direct) => {
+                direct.cut(&self.shape, images, (input, output), threads, worth)
+            }
+            Method::Winograd(winograd) => {
+                let wanted = worth(CHUNK_MACS, CHUNKS_A_THREAD);
+                winograd.cut(images, output, threads, wanted)
+            }
         }
     }
 
@@ -188,8 +212,8 @@ impl Conv2d {
     /// of at least the padding, the output of this convolution's size, the residual of the output's.
     /// No one else writes the input or the residual, or touches this chunk's part of the output.
     pub(crate) unsafe fn compute(&self, views: &Views, cut: &Cut, chunk: usize) {
-        let units = part(cut.units, cut.blocks, chunk % cut.blocks);
-        let group = (chunk / cut.blocks, cut.groups);
+        let units = part(cut.units, cut.blocks, chunk / cut.groups);
+        let group = (chunk % cut.groups, cut.groups);
         // SAFETY: as the caller promises.
         unsafe {
             match &self.method {

@@ -3,12 +3,15 @@
 use std::ops::Range;
 
 use crate::aligned::Aligned;
-use crate::convolution::{Cut, Shape, Views, part};
+#[cfg(target_arch = "x86_64")]
+use crate::amx;
+use crate::convolution::{CHUNK_MACS, CHUNKS_A_THREAD, Cut, Shape, Views, part};
 use crate::extent::Extent;
 use crate::grid::Grids;
 use crate::isa::{Isa, Precision};
-use crate::kernels::{Panel, Pixel, families};
+use crate::kernels::{Epilogue, Panel, Pixel, families};
 use crate::packing::{Packed, Slice, WORD, pair};
+use crate::segments::{Steps, Stretches};
 
 /// Output pixels that go through all panels before the next ones: whole tiles of any height up to six,
 /// whose inputs stay in the second-level cache and whose places are looked up once.
@@ -16,12 +19,18 @@ const BLOCK: usize = 120;
 /// Bytes of input that a block of pixels may span, to stay in the second-level cache beside the weights.
 const INPUT_BYTES: usize = 160 << 10;
 
+/// As [`CHUNK_MACS`] and [`CHUNKS_A_THREAD`], on matrix registers.
+const MATRIX_CHUNK_MACS: usize = 8 * CHUNK_MACS;
+const MATRIX_CHUNKS_A_THREAD: usize = 4;
+
 pub(crate) struct Direct {
     precision: Precision,
     packed: Packed,
     /// What sums of bytes are multiplied by, for each output channel; empty in other precisions.
     scales: Aligned,
     residual_factor: f32,
+    /// Where matrix registers are used.
+    steps: Option<Steps>,
 }
 
 /// Weights of one output channel as signed bytes, on a grid of their own around zero.
@@ -30,6 +39,23 @@ fn signed_bytes(weight: &[f32]) -> (Vec<i8>, f32) {
     let step = if largest > 0.0 { largest / 127.0 } else { 1.0 };
     let bytes = weight.iter().map(|w| (w / step).round_ties_even() as i8);
     (bytes.collect(), step)
+}
+
+/// Words that lie side by side in the inputs of an output pixel: a kernel row.
+fn run_length(precision: Precision, shape: &Shape) -> usize {
+    shape.kernel.1 * precision.stored(shape.in_channels) * precision.bytes() / WORD
+}
+
+/// The steps of a shape on matrix registers, where `isa` has them and they suit it.
+fn steps(isa: Isa, shape: &Shape) -> Option<Steps> {
+    let (height, width) = shape.kernel;
+    match isa {
+        Isa::AmxBf16 | Isa::AmxInt8 => Steps::of(
+            (height * width, width),
+            run_length(isa.precision(), shape) / width,
+        ),
+        _ => None,
+    }
 }
 
 impl Direct {
@@ -76,7 +102,9 @@ impl Direct {
                 0
             }
         };
+        let steps = steps(isa, shape);
         let word = |o: usize, k: usize| {
+            let k = steps.map_or(k, |steps| steps.word(k));
             let four = [0, 1, 2, 3].map(|i| byte(o, WORD * k + i).cast_unsigned());
             f32::from_bits(u32::from_le_bytes(four))
         };
@@ -94,6 +122,7 @@ impl Direct {
             packed,
             scales: padded,
             residual_factor,
+            steps,
         }
     }
 
@@ -112,25 +141,47 @@ impl Direct {
             }
         };
         let words = stored * taps * precision.bytes() / WORD;
-        let word = |o: usize, k: usize| match precision {
-            Precision::Bf16 => pair(factor(o, 2 * k), factor(o, 2 * k + 1)),
-            _ => factor(o, k),
+        let steps = steps(isa, shape);
+        let word = |o: usize, k: usize| {
+            let k = steps.map_or(k, |steps| steps.word(k));
+            match precision {
+                Precision::Bf16 => pair(factor(o, 2 * k), factor(o, 2 * k + 1)),
+                _ => factor(o, k),
+            }
         };
         Self {
             precision,
             packed: Packed::new((families, isa), shape.out_channels, words, bias, word),
             scales: Aligned::zeroed(0),
             residual_factor: 1.0,
+            steps,
         }
     }
 
-    /// Cuts the work on `images` images into `wanted` chunks or so, of output pixels.
-    pub(crate) fn cut(&self, shape: &Shape, images: usize, output: &Extent, wanted: usize) -> Cut {
+    /// Cuts the work on `images` images for `threads` threads, of output pixels or segments of them. `worth` tells how many
+    /// chunks the work makes, of no fewer multiplications each and no more for each thread.
+    pub(crate) fn cut(
+        &self,
+        shape: &Shape,
+        images: usize,
+        (input, output): (&Extent, &Extent),
+        threads: usize,
+        worth: impl Fn(usize, usize) -> usize,
+    ) -> Cut {
+        let panels = self.packed.slices.len();
+        if self.steps.is_some() {
+            let bytes = images * input.image() * self.precision.bytes();
+            let read = (bytes, self.packed.weights.len() * WORD);
+            let wanted = worth(MATRIX_CHUNK_MACS, MATRIX_CHUNKS_A_THREAD);
+            let stretches = Stretches::of(shape, input, output);
+            return stretches.cut(images, read, panels, (wanted, threads));
+        }
+        let wanted = worth(CHUNK_MACS, CHUNKS_A_THREAD);
         let pixels = images * output.pixels();
         let span = shape.in_channels * self.precision.bytes() * shape.stride.min(shape.kernel.1);
         let fitting = (INPUT_BYTES / span).clamp(24, 4096);
         let blocks = pixels.div_ceil(fitting);
-        let groups = wanted.div_ceil(blocks).min(self.packed.slices.len());
+        let groups = wanted.div_ceil(blocks).min(panels);
         let blocks = blocks.max(wanted.div_ceil(groups)).min(pixels);
         Cut {
             units: pixels,
@@ -139,7 +190,7 @@ impl Direct {
         }
     }
 
-    /// Computes the output pixels `pixels`, the channels of group `group` of `groups`.
+    /// Computes the units `units` of a cut, the channels of group `group` of `groups`.
     ///
     /// # Safety
     /// As [`Conv2d::compute`](crate::Conv2d::compute).
@@ -147,56 +198,60 @@ impl Direct {
         &self,
         shape: &Shape,
         views: &Views,
-        pixels: Range<usize>,
+        units: Range<usize>,
         (group, groups): (usize, usize),
     ) {
         let slices = part(self.packed.slices.len(), groups, group);
+        let slices = &self.packed.slices[slices];
+        #[cfg(target_arch = "x86_64")]
+        if let Some(steps) = self.steps {
+            let panels = slices
+                .iter()
+                .map(|slice| (slice.family, self.panel(shape, views, slice)));
+            // SAFETY: as the caller promises; steps are for processors that have the registers.
+            unsafe { amx::compute((self.precision, steps), shape, views, units, panels) };
+            return;
+        }
         let mut places = [Pixel::default(); BLOCK];
-        let mut first = pixels.start;
-        while first < pixels.end {
-            let block = &mut places[..BLOCK.min(pixels.end - first)];
+        let mut first = units.start;
+        while first < units.end {
+            let block = &mut places[..BLOCK.min(units.end - first)];
             self.place(shape, views, first, block);
-            for slice in &self.packed.slices[slices.clone()] {
-                // SAFETY: `place` keeps to the extents, which the caller vouches for.
-                unsafe { self.compute_slice(shape, views, slice, block) };
+            for slice in slices {
+                let panel = self.panel(shape, views, slice);
+                // SAFETY: the family is of an available instruction set; `place` keeps to the extents, which the
+                // caller vouches for.
+                unsafe { slice.family.compute(&panel, block) };
             }
             first += block.len();
         }
     }
 
-    /// Computes the channels of `slice` at `places`, in tiles of as equal a height as can be.
-    ///
-    /// # Safety
-    /// As [`Conv2d::compute`](crate::Conv2d::compute); `places` lie inside the views' extents.
-    unsafe fn compute_slice(&self, shape: &Shape, views: &Views, slice: &Slice, places: &[Pixel]) {
+    /// What the kernels of one slice work on.
+    fn panel(&self, shape: &Shape, views: &Views, slice: &Slice) -> Panel {
         let bytes = self.precision.bytes();
         let words = |numbers: usize| numbers * bytes / WORD;
         let residual = match views.residual {
-            // SAFETY: an output channel's index is within the first pixel.
-            Some((start, _)) => unsafe { start.add(slice.first * bytes) },
+            Some((start, _)) => start.wrapping_add(slice.first * bytes),
             None => std::ptr::null(),
         };
-        // SAFETY: the slice's first channel, weights and bias lie within their blocks.
-        let panel = unsafe {
-            Panel {
-                input: views.input.0.cast(),
-                output: views.output.0.add(slice.first * bytes),
+        Panel {
+            input: views.input.0.cast(),
+            weights: self.packed.weights_of(slice),
+            next: self.packed.after(slice),
+            runs: shape.kernel.0,
+            run_length: run_length(self.precision, shape),
+            run_stride: words(views.input.1.row()),
+            epilogue: Epilogue {
+                output: views.output.0.wrapping_add(slice.first * bytes),
                 residual,
-                weights: self.packed.weights_of(slice),
-                bias: self.packed.bias.pointer().add(slice.first),
+                bias: self.packed.bias.pointer().wrapping_add(slice.first),
                 scale: self.scales.pointer().wrapping_add(slice.first),
                 residual_factor: self.residual_factor,
-                next: self.packed.after(slice),
-                runs: shape.kernel.0,
-                run_length: words(shape.kernel.1 * self.precision.stored(shape.in_channels)),
-                run_stride: words(views.input.1.row()),
                 channels: slice.channels,
                 relu: views.relu,
-            }
-        };
-        // SAFETY: the family is of an available instruction set; the panel and the places keep the rest of
-        // `Kernel`'s conditions.
-        unsafe { slice.family.compute(&panel, places) };
+            },
+        }
     }
 
     /// Looks up where the output pixels from `first` on read and write.

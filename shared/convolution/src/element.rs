@@ -44,13 +44,15 @@ impl Element for bf16 {
         bf16::to_f32(self)
     }
 
+    /// By their bits, which are in the order of the values but for those below zero, whose order is reversed: whole
+    /// vectors of them are compared at a time.
     #[inline(always)]
     fn larger(self, other: bf16) -> bf16 {
-        if other.value() > self.value() {
-            other
-        } else {
-            self
-        }
+        let key = |value: bf16| {
+            let bits = value.to_bits().cast_signed();
+            bits ^ ((bits >> 15).cast_unsigned() >> 1).cast_signed()
+        };
+        if key(other) > key(self) { other } else { self }
     }
 }
 
@@ -79,6 +81,34 @@ impl Element for u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_larger_bfloat16_is_the_larger_number() {
+        let values = [
+            f32::NEG_INFINITY,
+            -3.0,
+            -1.0,
+            -1e-30,
+            -0.0,
+            0.0,
+            1e-30,
+            2.0,
+            2.5,
+            f32::INFINITY,
+        ];
+        let values = values.map(bf16::from_f32);
+        for (i, a) in values.iter().enumerate() {
+            for b in &values[i..] {
+                assert_eq!(a.larger(*b), *b);
+                assert_eq!(b.larger(*a), *b);
+            }
+        }
+        assert!(
+            values
+                .iter()
+                .all(|value| bf16::LEAST.larger(*value) == *value)
+        );
+    }
 
     #[test]
     fn a_byte_is_the_nearest_that_there_is() {

@@ -15,6 +15,10 @@ pub enum Isa {
     Avx512Bf16,
     /// Sixteen lanes of four bytes, multiplied and summed in 32-bit integers (VPDPBUSD).
     Avx512Vnni,
+    /// Matrix registers of sixteen rows (TDPBF16PS), with [`Isa::Avx512Bf16`] around them.
+    AmxBf16,
+    /// The same for bytes (TDPBUSD), with [`Isa::Avx512Vnni`] around them.
+    AmxInt8,
 }
 
 /// The numbers that a network's convolutions multiply.
@@ -74,36 +78,32 @@ impl Precision {
 }
 
 impl Isa {
-    /// The best set that this machine runs.
+    /// The best set for f32 that this machine runs.
     pub fn detect() -> Self {
-        [Self::Avx512, Self::Avx2]
-            .into_iter()
-            .find(|isa| isa.available())
-            .unwrap_or(Self::Portable)
+        Self::of(Precision::F32).unwrap_or(Self::Portable)
     }
 
     /// The best set of that precision that this machine runs; none where it runs none.
     pub fn of(precision: Precision) -> Option<Self> {
-        match precision {
-            Precision::F32 => Some(Self::detect()),
-            Precision::Bf16 => Some(Self::Avx512Bf16).filter(|isa| isa.available()),
-            Precision::Int8 => Some(Self::Avx512Vnni).filter(|isa| isa.available()),
-        }
+        Self::all_of(precision).next()
+    }
+
+    /// All sets of that precision that this machine runs, the best one first.
+    pub fn all_of(precision: Precision) -> impl Iterator<Item = Self> {
+        let known: &[Self] = match precision {
+            Precision::F32 => &[Self::Avx512, Self::Avx2, Self::Portable],
+            Precision::Bf16 => &[Self::AmxBf16, Self::Avx512Bf16],
+            Precision::Int8 => &[Self::AmxInt8, Self::Avx512Vnni],
+        };
+        known.iter().copied().filter(|isa| isa.available())
     }
 
     pub fn precision(self) -> Precision {
         match self {
-            Self::Avx512Bf16 => Precision::Bf16,
-            Self::Avx512Vnni => Precision::Int8,
-            _ => Precision::F32,
+            Self::Avx512Bf16 | Self::AmxBf16 => Precision::Bf16,
+            Self::Avx512Vnni | Self::AmxInt8 => Precision::Int8,
+            Self::Portable | Self::Avx2 | Self::Avx512 => Precision::F32,
         }
-    }
-
-    /// All sets for f32 that this machine runs.
-    pub fn all_available() -> impl Iterator<Item = Self> {
-        [Self::Portable, Self::Avx2, Self::Avx512]
-            .into_iter()
-            .filter(|isa| isa.available())
     }
 
     /// Whether this machine runs the set.
@@ -122,6 +122,10 @@ impl Isa {
                     && is_x86_feature_detected!("avx512bw")
                     && Self::Avx512.available()
             }
+            #[cfg(target_arch = "x86_64")]
+            Self::AmxBf16 => crate::amx::available() && Self::Avx512Bf16.available(),
+            #[cfg(target_arch = "x86_64")]
+            Self::AmxInt8 => crate::amx::available() && Self::Avx512Vnni.available(),
             #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }

@@ -12,24 +12,31 @@ use crate::lanes::Lanes;
 
 /// What all tiles of one panel of output channels share.
 ///
-/// `input`, `output` and `residual` point to the activations' first number, `weights` and `bias` to
-/// the panel's. A null `residual` means that nothing is added. Inputs and weights are counted in words of four
-/// bytes, outputs and residuals in the numbers that activations are held in.
+/// `input` points to the activations' first number, `weights` to the panel's. Both are counted in words of four bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct Panel {
     pub(crate) input: *const f32,
-    pub(crate) output: *mut u8,
-    pub(crate) residual: *const u8,
     pub(crate) weights: *const f32,
-    pub(crate) bias: *const f32,
-    /// What integer sums are multiplied by; read by kernels of bytes alone.
-    pub(crate) scale: *const f32,
-    pub(crate) residual_factor: f32,
     /// What will be read after this panel's weights, to be brought near meanwhile: any address.
     pub(crate) next: *const f32,
     pub(crate) runs: usize,
     pub(crate) run_length: usize,
     pub(crate) run_stride: usize,
+    pub(crate) epilogue: Epilogue,
+}
+
+/// What becomes of a panel's sums.
+///
+/// `output` and `residual` point to the activations' first number in the panel's channels, and are counted in the
+/// numbers that activations are held in; `bias` and `scale` to the panel's. A null `residual` means that nothing is added.
+#[derive(Clone, Copy)]
+pub(crate) struct Epilogue {
+    pub(crate) output: *mut u8,
+    pub(crate) residual: *const u8,
+    pub(crate) bias: *const f32,
+    /// What integer sums are multiplied by; read by kernels of bytes alone.
+    pub(crate) scale: *const f32,
+    pub(crate) residual_factor: f32,
     /// Channels to write; fewer than the panel is wide where the output's count is no multiple.
     pub(crate) channels: usize,
     pub(crate) relu: bool,
@@ -53,6 +60,16 @@ pub(crate) struct Pixel {
 /// the panel's width, `bias` one, and so does `scale` where the kernel is one of bytes.
 pub(crate) type Kernel = unsafe fn(panel: &Panel, pixels: *const Pixel);
 
+/// Finishes the sums of a panel for each of some pixels, whose `input` says in which row of `sums` theirs lie.
+///
+/// # Safety
+/// As [`Kernel`], for the epilogue alone.
+pub(crate) type Finish =
+    unsafe fn(epilogue: &Epilogue, sums: *const f32, pixels: &[Pixel], ahead: &[Pixel]);
+
+/// Pixels between those that are finished and those whose lines are asked for.
+const AHEAD: usize = 16;
+
 /// The widest panel: four vectors of sixteen.
 pub(crate) const WIDEST: usize = 64;
 
@@ -67,6 +84,7 @@ pub(crate) struct Family {
     /// Output channels of a panel.
     pub(crate) width: usize,
     pub(crate) by_pixels: &'static [Kernel],
+    pub(crate) finish: Finish,
 }
 
 impl Family {
@@ -105,9 +123,22 @@ pub(crate) fn families(isa: Isa) -> &'static [Family] {
         Isa::Avx512Bf16 => BF16,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni => VNNI,
+        #[cfg(target_arch = "x86_64")]
+        Isa::AmxBf16 => narrow(BF16),
+        #[cfg(target_arch = "x86_64")]
+        Isa::AmxInt8 => narrow(VNNI),
         #[cfg(not(target_arch = "x86_64"))]
         _ => PORTABLE,
     }
+}
+
+/// Those that matrix registers can take the place of: of no more than two vectors.
+#[cfg(target_arch = "x86_64")]
+fn narrow(families: &'static [Family]) -> &'static [Family] {
+    let wide = families
+        .iter()
+        .take_while(|family| family.width > crate::amx::WIDTH);
+    &families[wide.count()..]
 }
 
 /// As [`families`], of kernels that write their sums as they are, in `f32`.
@@ -141,16 +172,22 @@ unsafe fn tile<L: Lanes, const P: usize, const V: usize>(panel: &Panel, pixels: 
             for pixel in &pixels {
                 let bytes = size_of::<L::Stored>();
                 for line in (0..V * L::COUNT * bytes).step_by(64) {
-                    let output = panel.output.wrapping_add(pixel.output * bytes + line);
-                    let residual = panel.residual.wrapping_add(pixel.residual * bytes + line);
+                    let output = panel
+                        .epilogue
+                        .output
+                        .wrapping_add(pixel.output * bytes + line);
+                    let residual = panel
+                        .epilogue
+                        .residual
+                        .wrapping_add(pixel.residual * bytes + line);
                     L::prefetch(output.cast());
                     L::prefetch(residual.cast());
                 }
             }
         }
-        let mut sums = [[L::start(panel.bias); V]; P];
+        let mut sums = [[L::start(panel.epilogue.bias); V]; P];
         for v in 1..V {
-            let start = L::start(panel.bias.add(v * L::COUNT));
+            let start = L::start(panel.epilogue.bias.add(v * L::COUNT));
             for sum in &mut sums {
                 sum[v] = start;
             }
@@ -177,7 +214,7 @@ unsafe fn tile<L: Lanes, const P: usize, const V: usize>(panel: &Panel, pixels: 
             }
         }
         each_below!(P, p in [0 1 2 3 4 5 6 7 8 9 10 11] {
-            finish::<L, V>(panel, &pixels[p], sums[p]);
+            finish::<L, V>(&panel.epilogue, &pixels[p], sums[p]);
         });
     }
 }
@@ -188,25 +225,29 @@ unsafe fn tile<L: Lanes, const P: usize, const V: usize>(panel: &Panel, pixels: 
 /// As [`Kernel`], for this pixel.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // as above
-unsafe fn finish<L: Lanes, const V: usize>(panel: &Panel, pixel: &Pixel, sums: [L::Sum; V]) {
+unsafe fn finish<L: Lanes, const V: usize>(epilogue: &Epilogue, pixel: &Pixel, sums: [L::Sum; V]) {
     // SAFETY: a full panel reads and writes `V * COUNT == channels` floats at the pixel; a narrower one
     // goes through a buffer of `WIDEST >= V * COUNT` floats and touches `channels` of them.
     unsafe {
-        let output = panel.output.cast::<L::Stored>().add(pixel.output);
-        let residual = panel.residual.cast::<L::Stored>();
-        let has_residual = !panel.residual.is_null();
+        let output = epilogue.output.cast::<L::Stored>().add(pixel.output);
+        let residual = epilogue.residual.cast::<L::Stored>();
+        let has_residual = !epilogue.residual.is_null();
         let mut values = [L::zero(); V];
         for v in 0..V {
             let at = v * L::COUNT;
-            values[v] = L::complete(sums[v], panel.scale.wrapping_add(at), panel.bias.add(at));
+            values[v] = L::complete(
+                sums[v],
+                epilogue.scale.wrapping_add(at),
+                epilogue.bias.add(at),
+            );
         }
-        if panel.channels == V * L::COUNT {
+        if epilogue.channels == V * L::COUNT {
             for v in 0..V {
                 if has_residual {
                     let from = residual.add(pixel.residual + v * L::COUNT);
-                    values[v] = L::add_scaled(values[v], L::read(from), panel.residual_factor);
+                    values[v] = L::add_scaled(values[v], L::read(from), epilogue.residual_factor);
                 }
-                if panel.relu {
+                if epilogue.relu {
                     values[v] = L::relu(values[v]);
                 }
             }
@@ -217,13 +258,39 @@ unsafe fn finish<L: Lanes, const V: usize>(panel: &Panel, pixel: &Pixel, sums: [
         for v in 0..V {
             L::store(values[v], wide.as_mut_ptr().add(v * L::COUNT));
         }
-        for (c, value) in wide.iter().take(panel.channels).enumerate() {
+        for (c, value) in wide.iter().take(epilogue.channels).enumerate() {
             let mut value = *value;
             if has_residual {
-                value += (*residual.add(pixel.residual + c)).value() * panel.residual_factor;
+                value += (*residual.add(pixel.residual + c)).value() * epilogue.residual_factor;
             }
-            let value = if panel.relu { value.max(0.0) } else { value };
+            let value = if epilogue.relu { value.max(0.0) } else { value };
             *output.add(c) = L::Stored::of(value);
+        }
+    }
+}
+
+/// See [`Finish`].
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn finish_all<L: Lanes, const V: usize>(
+    epilogue: &Epilogue,
+    sums: *const f32,
+    pixels: &[Pixel],
+    ahead: &[Pixel],
+) {
+    for (number, pixel) in pixels.iter().enumerate() {
+        if let Some(next) = ahead.get(number + AHEAD) {
+            let bytes = size_of::<L::Stored>();
+            L::prefetch(epilogue.output.wrapping_add(next.output * bytes).cast());
+            L::prefetch(epilogue.residual.wrapping_add(next.residual * bytes).cast());
+        }
+        // SAFETY: as the caller promises.
+        unsafe {
+            let sums = sums.add(pixel.input * V * L::COUNT);
+            let sums = std::array::from_fn(|v| L::sums(sums.add(v * L::COUNT)));
+            finish::<L, V>(epilogue, pixel, sums);
         }
     }
 }
@@ -232,7 +299,7 @@ unsafe fn finish<L: Lanes, const V: usize>(panel: &Panel, pixel: &Pixel, sums: [
 macro_rules! kernels {
     ($table:ident, $module:ident, $lanes:path, [$($feature:literal)?], $($vectors:literal => [$($pixels:literal)*]),*) => {
         mod $module {
-            use super::{Lanes, Panel, Pixel, tile};
+            use super::{Epilogue, Lanes, Panel, Pixel, finish_all, tile};
             use $lanes as Vector;
 
             /// # Safety
@@ -243,12 +310,26 @@ macro_rules! kernels {
                 unsafe { tile::<Vector, P, V>(panel, pixels) }
             }
 
+            /// # Safety
+            /// See [`super::Finish`].
+            $(#[target_feature(enable = $feature)])?
+            pub(super) unsafe fn finish<const V: usize>(
+                epilogue: &Epilogue,
+                sums: *const f32,
+                pixels: &[Pixel],
+                ahead: &[Pixel],
+            ) {
+                // SAFETY: as the caller promises, and this function has the features.
+                unsafe { finish_all::<Vector, V>(epilogue, sums, pixels, ahead) }
+            }
+
             pub(super) const LANES: usize = <Vector as Lanes>::COUNT;
         }
 
         static $table: &[Family] = &[$(Family {
             width: $vectors * $module::LANES,
             by_pixels: &[$($module::run::<$pixels, $vectors>),*],
+            finish: $module::finish::<$vectors>,
         }),*];
     };
 }

@@ -42,6 +42,8 @@ pub(crate) trait Lanes {
             unsafe { Self::write(sums, to.add(v * Self::COUNT)) }
         }
     }
+    /// Sums that lie in memory as they grew.
+    unsafe fn sums(from: *const f32) -> Self::Sum;
     /// What sums start from.
     unsafe fn start(bias: *const f32) -> Self::Sum;
     /// `sums + a * b`, of each word's numbers.
@@ -56,6 +58,12 @@ pub(crate) trait Lanes {
 macro_rules! sums_are_values {
     () => {
         type Sum = Self::Vector;
+
+        #[inline(always)]
+        unsafe fn sums(from: *const f32) -> Self::Vector {
+            // SAFETY: as the caller promises.
+            unsafe { Self::load(from) }
+        }
 
         #[inline(always)]
         unsafe fn start(bias: *const f32) -> Self::Vector {
@@ -379,6 +387,12 @@ x86_lanes! {
             let packed = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(ab, cd));
             _mm512_storeu_si512(to.cast(), packed);
         }
+    }
+
+    #[inline(always)]
+    unsafe fn sums(from: *const f32) -> __m512i {
+        // SAFETY: the caller vouches for the instruction set and the pointer.
+        unsafe { _mm512_loadu_si512(from.cast()) }
     }
 
     #[inline(always)]

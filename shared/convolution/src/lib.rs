@@ -23,7 +23,7 @@
 //!
 //! Kernels exist for AVX-512, for AVX2 with FMA, and in plain Rust; the best that the machine has is
 //! found at run time ([`Isa::detect`]), and each can be asked for by name. For [`Precision::Bf16`] and
-//! [`Precision::Int8`] there are kernels for AVX-512 only; bytes lie on [grids](Grid) whose ends
+//! [`Precision::Int8`] there are kernels for AVX-512 and for the matrix registers of AMX only; bytes lie on [grids](Grid) whose ends
 //! [`Program::ranges`] measures.
 //!
 //! The one crate here that may use `unsafe`: vector kernels, and activations that threads write in
@@ -31,6 +31,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod aligned;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod convolution;
 mod direct;
 mod element;
@@ -46,6 +48,8 @@ mod peak;
 mod plan;
 mod pooling;
 mod program;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+mod segments;
 mod threads;
 mod winograd;
 

@@ -13,7 +13,7 @@ const STEPS: usize = 400_000;
 pub fn peak(isa: Isa, threads: &Threads, rounds: usize) -> f64 {
     assert!(isa.available(), "{isa:?} is not available");
     let count = threads.count();
-    let stages = [Stage::new(count), Stage::new(count)];
+    let stages = [Stage::new(count, count), Stage::new(count, count)];
     let work = |_: usize, _: usize| {
         // SAFETY: the instruction set is available.
         std::hint::black_box(unsafe { spin(isa) });
@@ -24,6 +24,8 @@ pub fn peak(isa: Isa, threads: &Threads, rounds: usize) -> f64 {
         Isa::Avx512 => 16,
         Isa::Avx512Bf16 => 32,
         Isa::Avx512Vnni => 64,
+        Isa::AmxBf16 => 32 * 16 * 16,
+        Isa::AmxInt8 => 64 * 16 * 16,
     };
     let operations = (2 * lanes * SUMS * STEPS * count) as f64;
     let mut best = 0.0f64;
@@ -50,6 +52,8 @@ unsafe fn spin(isa: Isa) -> f32 {
             Isa::Avx512Bf16 => avx512_bf16(),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni => avx512_vnni(),
+            #[cfg(target_arch = "x86_64")]
+            Isa::AmxBf16 | Isa::AmxInt8 => crate::amx::multiply(isa.precision(), SUMS * STEPS),
             _ => multiply_add::<Plain>(),
         }
     }

@@ -135,7 +135,8 @@ impl Plan {
             images,
         };
         self.runs = order.into_iter().map(run).collect();
-        let stages = self.runs.iter().map(|run| Stage::new(run.work.chunks()));
+        let stages = self.runs.iter();
+        let stages = stages.map(|run| Stage::new(run.work.chunks(), threads));
         self.stages = stages.collect();
         self.images = images;
     }
@@ -161,7 +162,9 @@ impl Plan {
         let extent = &self.places[step].extent;
         match &steps[step].operation {
             Operation::Convolution { convolution, .. } => {
-                Work::Convolution(convolution.cut(images, extent, threads))
+                let input = steps[step].input.unwrap_or(step);
+                let extents = (&self.places[input].extent, extent);
+                Work::Convolution(convolution.cut(images, extents, threads))
             }
             Operation::Input | Operation::MaxPool(_) => Work::Rows(images * extent.height),
             Operation::Average => Work::Images(images),
@@ -289,7 +292,7 @@ mod tests {
             groups: 1,
         };
         let weights = vec![0.0; 16 * kernel * kernel];
-        let convolution = Conv2d::new(&weights, &[0.0; 4], shape).unwrap();
+        let convolution = Conv2d::new(&weights, &[0.0; 4], shape).unwrap().into();
         Step {
             input: Some(input),
             channels: 4,

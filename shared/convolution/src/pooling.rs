@@ -29,6 +29,30 @@ impl Window {
 
     /// Computes row `y` of an output image into `to` (`width * channels` floats) from one input image.
     pub(crate) fn max_row<E: Element>(&self, input: &[E], extent: &Extent, y: usize, to: &mut [E]) {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has AVX2.
+            return unsafe { self.max_row_avx2(input, extent, y, to) };
+        }
+        self.max_row_anywhere(input, extent, y, to);
+    }
+
+    /// # Safety
+    /// The processor has AVX2.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    unsafe fn max_row_avx2<E: Element>(
+        &self,
+        input: &[E],
+        extent: &Extent,
+        y: usize,
+        to: &mut [E],
+    ) {
+        self.max_row_anywhere(input, extent, y, to);
+    }
+
+    #[inline(always)]
+    fn max_row_anywhere<E: Element>(&self, input: &[E], extent: &Extent, y: usize, to: &mut [E]) {
         let rows = self.over(y, extent.height);
         for (x, to) in to.chunks_exact_mut(extent.channels).enumerate() {
             to.fill(E::LEAST);

@@ -36,7 +36,7 @@ pub(crate) struct Step {
 pub(crate) enum Operation {
     Input,
     Convolution {
-        convolution: Conv2d,
+        convolution: Box<Conv2d>,
         residual: Option<usize>,
         relu: bool,
     },
@@ -178,7 +178,7 @@ impl Builder {
             }
         };
         let operation = Operation::Convolution {
-            convolution,
+            convolution: Box::new(convolution),
             residual: residual.map(|node| node.0),
             relu,
         };

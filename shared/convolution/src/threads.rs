@@ -1,7 +1,8 @@
 //! A small crew of threads that works through the stages of a job together.
 //!
 //! A job is a list of stages, each a number of chunks; chunks are claimed one by one, and no chunk of a
-//! stage starts before all of the stage before it are done. The caller works too, so a job never waits
+//! stage starts before all of the stage before it are done. A thread takes the same share of each stage first, so that
+//! it finds near its core what it has written in the one before, and helps out with the others' then. The caller works too, so a job never waits
 //! for a worker that the machine has no core for. Waiting spins for some microseconds, then yields,
 //! then sleeps: two crews on one machine don't starve each other.
 
@@ -11,6 +12,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use crate::convolution::part;
 
 /// Pauses before a waiting thread gives its core away: some 20 µs.
 const SPINS: usize = 512;
@@ -27,7 +30,8 @@ pub struct Threads {
 /// The chunks of one stage.
 pub(crate) struct Stage {
     chunks: usize,
-    claimed: AtomicUsize,
+    /// For each thread, how many of its own chunks are claimed.
+    claimed: Box<[AtomicUsize]>,
     finished: AtomicUsize,
     /// Nanoseconds from the job's start to the stage's end.
     ended: AtomicU64,
@@ -63,10 +67,11 @@ struct Job {
 }
 
 impl Stage {
-    pub(crate) fn new(chunks: usize) -> Self {
+    /// For that many threads.
+    pub(crate) fn new(chunks: usize, threads: usize) -> Self {
         Self {
             chunks,
-            claimed: AtomicUsize::new(0),
+            claimed: (0..threads).map(|_| AtomicUsize::new(0)).collect(),
             finished: AtomicUsize::new(0),
             ended: AtomicU64::new(0),
         }
@@ -80,6 +85,20 @@ impl Stage {
             let time = ended.saturating_sub(last);
             last = ended.max(last);
             Duration::from_nanos(time)
+        })
+    }
+
+    /// A chunk that nobody has claimed yet: of the thread's own while there are any, then of the others'.
+    fn claim(&self, thread: usize) -> Option<usize> {
+        let threads = self.claimed.len();
+        (0..threads).find_map(|further| {
+            let whose = (thread + further) % threads;
+            let chunks = part(self.chunks, threads, whose);
+            // Looked at first, so that a count grows by no more than one for each thread that comes too late.
+            let claimed = &self.claimed[whose];
+            let left = claimed.load(Ordering::Relaxed) < chunks.len();
+            let chunk = left.then(|| chunks.start + claimed.fetch_add(1, Ordering::Relaxed))?;
+            (chunk < chunks.end).then_some(chunk)
         })
     }
 
@@ -103,7 +122,7 @@ impl Threads {
                 let shared = Arc::clone(&shared);
                 std::thread::Builder::new()
                     .name(format!("convolution-{i}"))
-                    .spawn(move || shared.serve())
+                    .spawn(move || shared.serve(i))
                     .ok()
             })
             .collect();
@@ -127,7 +146,9 @@ impl Threads {
     pub(crate) fn run(&self, stages: &[Stage], work: &(dyn Fn(usize, usize) + Sync)) {
         let _turn = lock(&self.turn);
         for stage in stages {
-            stage.claimed.store(0, Ordering::SeqCst);
+            for claimed in &stage.claimed {
+                claimed.store(0, Ordering::SeqCst);
+            }
             stage.finished.store(0, Ordering::SeqCst);
             stage.ended.store(0, Ordering::SeqCst);
         }
@@ -144,7 +165,7 @@ impl Threads {
             }
         };
         self.shared.announce(job);
-        self.shared.take_part(job);
+        self.shared.take_part(job, 0);
         self.shared.retire();
         if let Some(panic) = lock(&self.shared.panic).take() {
             resume_unwind(panic);
@@ -185,7 +206,7 @@ impl Shared {
     }
 
     /// A worker's life.
-    fn serve(&self) {
+    fn serve(&self, thread: usize) {
         let mut last = 0;
         let mut state = lock(&self.state);
         while !state.dismissed {
@@ -194,7 +215,7 @@ impl Shared {
                     last = state.number;
                     state.inside += 1;
                     drop(state);
-                    self.take_part(job);
+                    self.take_part(job, thread);
                     state = lock(&self.state);
                     state.inside -= 1;
                     self.left.notify_all();
@@ -209,13 +230,9 @@ impl Shared {
         }
     }
 
-    fn take_part(&self, job: Job) {
+    fn take_part(&self, job: Job, thread: usize) {
         for (number, stage) in job.stages.iter().enumerate() {
-            loop {
-                let chunk = stage.claimed.fetch_add(1, Ordering::Relaxed);
-                if chunk >= stage.chunks {
-                    break;
-                }
+            while let Some(chunk) = stage.claim(thread) {
                 let work = AssertUnwindSafe(|| (job.work)(number, chunk));
                 if let Err(panic) = catch_unwind(work) {
                     lock(&self.panic).get_or_insert(panic);
@@ -273,7 +290,10 @@ mod tests {
         for count in [1, 2, 5] {
             let threads = Threads::new(count);
             assert_eq!(threads.count(), count);
-            let stages: Vec<Stage> = [7, 1, 0, 64, 3].into_iter().map(Stage::new).collect();
+            let stages: Vec<Stage> = [7, 1, 0, 64, 3]
+                .into_iter()
+                .map(|chunks| Stage::new(chunks, count))
+                .collect();
             for _ in 0..200 {
                 let seen: Vec<AtomicUsize> = stages.iter().map(|_| AtomicUsize::new(0)).collect();
                 threads.run(&stages, &|stage, _| {
@@ -292,7 +312,7 @@ mod tests {
     #[test]
     fn a_panic_reaches_the_caller_and_the_crew_goes_on() {
         let threads = Threads::new(3);
-        let stages = [Stage::new(8), Stage::new(8)];
+        let stages = [Stage::new(8, 3), Stage::new(8, 3)];
         let done = AtomicUsize::new(0);
         let failed = catch_unwind(AssertUnwindSafe(|| {
             threads.run(&stages, &|stage, chunk| {
@@ -311,7 +331,7 @@ mod tests {
     #[test]
     fn slow_chunks_let_the_others_sleep() {
         let threads = Threads::new(4);
-        let stages = [Stage::new(1), Stage::new(4), Stage::new(1)];
+        let stages = [1, 4, 1].map(|chunks| Stage::new(chunks, 4));
         let done = AtomicUsize::new(0);
         threads.run(&stages, &|_, _| {
             std::thread::sleep(std::time::Duration::from_millis(20));

@@ -13,7 +13,7 @@ use crate::aligned::Aligned;
 use crate::convolution::{Cut, Shape, Views, part};
 use crate::extent::Extent;
 use crate::isa::{Isa, Precision};
-use crate::kernels::{Panel, Pixel, WIDEST, families_of_sums};
+use crate::kernels::{Epilogue, Panel, Pixel, WIDEST, families_of_sums};
 use crate::lanes::Lanes;
 use crate::packing::{Packed, Slice, WORD, pair};
 
@@ -77,7 +77,12 @@ impl Winograd {
     /// Whether this method can compute the shape, and is worth it.
     pub(crate) fn suits(isa: Isa, shape: &Shape) -> bool {
         let channels = [shape.in_channels, shape.out_channels];
-        isa.precision() != Precision::Int8
+        let multiplies = match isa {
+            Isa::Portable | Isa::Avx2 | Isa::Avx512 | Isa::Avx512Bf16 => true,
+            // Sums of transformed bytes exceed bytes; matrix registers multiply faster than vectors transform.
+            Isa::Avx512Vnni | Isa::AmxBf16 | Isa::AmxInt8 => false,
+        };
+        multiplies
             && shape.kernel == (3, 3)
             && shape.stride == 1
             && channels
@@ -223,18 +228,20 @@ impl Winograd {
             unsafe {
                 let panel = Panel {
                     input: inputs.add(place * stride(count, self.words)),
-                    output: products.add(place * stride(count, width)).cast(),
-                    residual: std::ptr::null(),
                     weights: filters.weights_of(slice),
-                    bias: filters.bias.pointer().add(slice.first),
-                    scale: std::ptr::null(),
-                    residual_factor: 1.0,
                     next,
                     runs: 1,
                     run_length: self.words,
                     run_stride: 0,
-                    channels: width,
-                    relu: false,
+                    epilogue: Epilogue {
+                        output: products.add(place * stride(count, width)).cast(),
+                        residual: std::ptr::null(),
+                        bias: filters.bias.pointer().add(slice.first),
+                        scale: std::ptr::null(),
+                        residual_factor: 1.0,
+                        channels: width,
+                        relu: false,
+                    },
                 };
                 slice.family.compute(&panel, &pixels[..count]);
             }

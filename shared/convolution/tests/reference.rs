@@ -261,7 +261,7 @@ proptest! {
 
     #[test]
     fn each_kernel_agrees_with_the_naive_convolution(case in cases()) {
-        for isa in Isa::all_available() {
+        for isa in Isa::all_of(Precision::F32) {
             check(&case, isa);
         }
     }
@@ -270,14 +270,14 @@ proptest! {
     #[test]
     fn bf16_kernels_agree_with_the_naive_convolution(mut case in cases()) {
         case.shape.out_channels = case.shape.out_channels.next_multiple_of(2);
-        if let Some(isa) = Isa::of(Precision::Bf16) {
+        for isa in Isa::all_of(Precision::Bf16) {
             check(&case, isa);
         }
     }
 }
 
 /// As [`check`], with images and weights that bytes hold exactly, so that only results are rounded.
-fn check_bytes(case: &Case) {
+fn check_bytes(case: &Case, isa: Isa) {
     let shape = case.shape;
     let normalisation = Normalisation {
         mean: vec![0.4; shape.in_channels],
@@ -324,7 +324,8 @@ fn check_bytes(case: &Case) {
             residual: None,
             output,
         };
-        let conv = Conv2d::quantised(&other_weight, &other_bias, shape, grids).unwrap();
+        let conv =
+            Conv2d::quantised_for_isa(isa, &other_weight, &other_bias, shape, grids).unwrap();
         let node = net.convolution(net.input(), conv, None, false).unwrap();
         (node, output, image, step)
     });
@@ -337,7 +338,7 @@ fn check_bytes(case: &Case) {
         residual: residual.as_ref().map(|(_, grid, ..)| *grid),
         output,
     };
-    let conv = Conv2d::quantised(&weight, &bias, shape, grids).unwrap();
+    let conv = Conv2d::quantised_for_isa(isa, &weight, &bias, shape, grids).unwrap();
     let node = residual.as_ref().map(|(node, ..)| *node);
     let y = net.convolution(net.input(), conv, node, case.relu).unwrap();
     let program = net.build(y, Threads::new(case.threads)).unwrap();
@@ -346,7 +347,7 @@ fn check_bytes(case: &Case) {
     let tolerance = (0.51 * (step + residual_step) + 1e-5) / largest + 1e-5;
     for _ in 0..2 {
         let found = program.forward(&planes).unwrap();
-        assert_within(tolerance, &found, &expected, &format!("{case:?}"));
+        assert_within(tolerance, &found, &expected, &format!("{isa:?} {case:?}"));
     }
 }
 
@@ -361,8 +362,8 @@ proptest! {
     #[test]
     fn kernels_of_bytes_agree_with_the_naive_convolution(mut case in cases()) {
         case.shape.out_channels = case.shape.out_channels.next_multiple_of(4);
-        if has_bytes() {
-            check_bytes(&case);
+        for isa in Isa::all_of(Precision::Int8) {
+            check_bytes(&case, isa);
         }
     }
 }
@@ -448,7 +449,7 @@ proptest! {
 
     #[test]
     fn winograd_agrees_with_the_naive_convolution(case in winograd_cases()) {
-        for isa in Isa::all_available() {
+        for isa in Isa::all_of(Precision::F32).chain(Isa::all_of(Precision::Bf16)) {
             check(&case, isa);
         }
     }
@@ -490,7 +491,7 @@ fn a_small_network_agrees_with_the_naive_one() {
             )
         })
         .collect();
-    for isa in Isa::all_available() {
+    for isa in Isa::all_of(Precision::F32) {
         let mut net = Builder::new(3, Normalisation::default(), Precision::F32).unwrap();
         let conv =
             |i: usize| Conv2d::for_isa(isa, &weights[i].0, &weights[i].1, layers[i]).unwrap();

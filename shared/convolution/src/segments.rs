@@ -1,0 +1,224 @@
+//! How a convolution is cut for matrix registers: output pixels into segments of sixteen neighbours, whose inputs must be
+//! evenly spaced in memory, and inner products into steps of sixteen words.
+
+use crate::convolution::{Cut, Shape};
+use crate::extent::Extent;
+use crate::packing::WORD;
+
+/// Rows of a register, and words of a row.
+pub(crate) const SIDE: usize = 16;
+/// Steps of fewer words would leave most of each register empty.
+const LEAST_WORDS: usize = 4;
+/// Bytes of input that a block of segments may span, to stay in the second-level cache beside the weights.
+const INPUT_BYTES: usize = 768 << 10;
+
+/// How the inner product over a pixel's inputs is cut into steps, and in which order they are taken.
+#[derive(Clone, Copy)]
+pub(crate) struct Steps {
+    /// Of a step.
+    pub(crate) words: usize,
+    pub(crate) count: usize,
+    /// Places of the kernel whose steps take turns; 1 where all steps are taken as their inputs lie.
+    taps: usize,
+}
+
+impl Steps {
+    /// The longest that kernel rows are made of, of a kernel with `taps` places and `words` words at each, `across` in a
+    /// row. None where they would be too short.
+    pub(crate) fn of((taps, across): (usize, usize), words: usize) -> Option<Self> {
+        let run = across * words;
+        let step = (LEAST_WORDS..=SIDE)
+            .rev()
+            .find(|step| run.is_multiple_of(*step))?;
+        Some(Self {
+            words: step,
+            count: taps * words / step,
+            taps: if words.is_multiple_of(step) { taps } else { 1 },
+        })
+    }
+
+    /// Which step, in the order of the inputs, is taken at `number`: those of the same channels one after the other,
+    /// since neighbouring places of the kernel share most of their pixels.
+    pub(crate) fn at(&self, number: usize) -> usize {
+        number % self.taps * (self.count / self.taps) + number / self.taps
+    }
+
+    /// For each step in its turn, where its inputs lie from a pixel's first one on, of a kernel of `runs` rows, `row` bytes
+    /// apart.
+    pub(crate) fn offsets(self, runs: usize, row: usize) -> impl Iterator<Item = u32> {
+        let in_run = self.count / runs;
+        (0..self.count).map(move |number| {
+            let step = self.at(number);
+            (step / in_run * row + step % in_run * self.words * WORD) as u32
+        })
+    }
+
+    /// Which word of the inputs is multiplied at `number`.
+    pub(crate) fn word(&self, number: usize) -> usize {
+        self.at(number / self.words) * self.words + number % self.words
+    }
+}
+
+/// Output pixels whose inputs are evenly spaced. With a stride of one, that holds over a whole image: pixels are numbered
+/// along the input's rows, borders included, and what comes out between two rows is dropped.
+pub(crate) struct Stretches {
+    /// Pixels of a stretch, those that are dropped included.
+    pixels: usize,
+    /// Of those, from one output row to the next.
+    pub(crate) pitch: usize,
+    /// Stretches of an image: one, or one a row.
+    an_image: usize,
+    /// Pixels of a segment.
+    pub(crate) rows: usize,
+}
+
+/// Up to sixteen neighbours in a stretch.
+pub(crate) struct Segment {
+    pub(crate) image: usize,
+    /// The stretch's first output row.
+    pub(crate) y: usize,
+    /// The first pixel in the stretch. The last segment of a stretch overlaps the one before it.
+    pub(crate) first: usize,
+    /// Pixels that the segment before it has computed already.
+    pub(crate) skipped: usize,
+}
+
+impl Stretches {
+    pub(crate) fn of(shape: &Shape, input: &Extent, output: &Extent) -> Self {
+        let pitch = input.width + 2 * input.border;
+        let (pixels, pitch, an_image) = match shape.stride {
+            1 => ((output.height - 1) * pitch + output.width, pitch, 1),
+            _ => (output.width, output.width, output.height),
+        };
+        Self {
+            pixels,
+            pitch,
+            an_image,
+            rows: pixels.min(SIDE),
+        }
+    }
+
+    /// Segments of a stretch.
+    fn segments(&self) -> usize {
+        self.pixels.div_ceil(self.rows)
+    }
+
+    pub(crate) fn segment(&self, number: usize) -> Segment {
+        let (stretch, segment) = (number / self.segments(), number % self.segments());
+        let first = (segment * self.rows).min(self.pixels - self.rows);
+        Segment {
+            image: stretch / self.an_image,
+            y: stretch % self.an_image,
+            first,
+            skipped: segment * self.rows - first,
+        }
+    }
+
+    /// Cuts the work on `images` images into `wanted` chunks or a few more, as many for each of `threads`, so that little
+    /// is read from afar: every block reads all weights, and every group of panels all inputs.
+    pub(crate) fn cut(
+        &self,
+        images: usize,
+        (inputs, weights): (usize, usize),
+        panels: usize,
+        (wanted, threads): (usize, usize),
+    ) -> Cut {
+        let units = images * self.an_image * self.segments();
+        let least = inputs.div_ceil(INPUT_BYTES);
+        let cuts = (1..=panels.min(wanted)).map(|groups| {
+            let blocks = wanted.div_ceil(groups).max(least);
+            let blocks = match groups % threads {
+                0 => blocks,
+                _ => blocks.next_multiple_of(threads),
+            };
+            let blocks = blocks.min(units);
+            (blocks * weights + groups * inputs, blocks, groups)
+        });
+        let (_, blocks, groups) = cuts.min().unwrap_or((0, 1, 1));
+        Cut {
+            units,
+            blocks,
+            groups,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_take_each_word_once_and_read_where_it_lies() {
+        for (kernel, words) in [
+            ((3, 3), 32),
+            ((3, 3), 5),
+            ((1, 1), 128),
+            ((7, 7), 2),
+            ((2, 3), 16),
+        ] {
+            let (height, width) = kernel;
+            let steps = Steps::of((height * width, width), words).expect("long enough");
+            let total = height * width * words;
+            let taken: Vec<usize> = (0..total).map(|number| steps.word(number)).collect();
+            let mut sorted = taken.clone();
+            sorted.sort();
+            assert_eq!(sorted, (0..total).collect::<Vec<_>>());
+            // Rows of the input that are a little longer than the kernel's.
+            let row = (width * words + 9) * WORD;
+            let offsets: Vec<u32> = steps.offsets(height, row).collect();
+            assert_eq!(offsets.len() * steps.words, total);
+            for (number, word) in taken.iter().enumerate() {
+                let (run, k) = (word / (width * words), word % (width * words));
+                let within = number % steps.words * WORD;
+                let found = offsets[number / steps.words] as usize + within;
+                assert_eq!(found, run * row + k * WORD);
+            }
+        }
+        assert!(Steps::of((1, 1), 3).is_none());
+    }
+
+    #[test]
+    fn segments_hold_each_output_pixel_once() {
+        for (height, width, border, stride) in [
+            (14, 14, 1, 1),
+            (7, 7, 0, 1),
+            (5, 20, 1, 2),
+            (3, 2, 0, 1),
+            (1, 1, 0, 2),
+        ] {
+            let shape = Shape {
+                out_channels: 1,
+                in_channels: 1,
+                kernel: (2 * border + 1, 2 * border + 1),
+                stride,
+                padding: border,
+                groups: 1,
+            };
+            let extent = |height, width, border| Extent {
+                height,
+                width,
+                channels: 1,
+                border,
+                stride: 0,
+            };
+            let input = extent(height * stride, width * stride, border);
+            let stretches = Stretches::of(&shape, &input, &extent(height, width, 0));
+            let cut = stretches.cut(2, (1 << 20, 1 << 20), 8, (8, 2));
+            let mut seen = vec![0; 2 * height * width];
+            for number in 0..cut.units {
+                let segment = stretches.segment(number);
+                for row in segment.skipped..stretches.rows {
+                    let at = segment.first + row;
+                    let (y, x) = (segment.y + at / stretches.pitch, at % stretches.pitch);
+                    if x < width {
+                        seen[(segment.image * height + y) * width + x] += 1;
+                    }
+                }
+            }
+            assert!(
+                seen.iter().all(|times| *times == 1),
+                "{height}×{width}: {seen:?}"
+            );
+        }
+    }
+}
