@@ -23,8 +23,8 @@
 //!
 //! Kernels exist for AVX-512, for AVX2 with FMA, and in plain Rust; the best that the machine has is
 //! found at run time ([`Isa::detect`]), and each can be asked for by name. For [`Precision::Bf16`] and
-//! [`Precision::Int8`] there are kernels for AVX-512 and for the matrix registers of AMX only; bytes lie on [grids](Grid) whose ends
-//! [`Program::ranges`] measures.
+//! [`Precision::Int8`] there are kernels for AVX-512 and for the matrix registers of AMX only; bytes lie on
+//! [grids](Grid) whose ends [`Program::ranges`] measures.
 //!
 //! The one crate here that may use `unsafe`: vector kernels, and activations that threads write in
 //! disjoint parts. Each block states what it relies on.
