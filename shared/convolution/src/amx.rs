@@ -189,32 +189,30 @@ static INT8: Products = [[int8_1x1, int8_1x2], [int8_2x1, int8_2x2]];
 ///
 /// # Safety
 /// The registers are [available].
-pub(crate) unsafe fn multiply(precision: Precision, times: usize) -> f32 {
+pub(crate) unsafe fn multiply(precision: Precision, times: usize) {
     const SUMS: usize = 4;
+    macro_rules! each_sum {
+        ($multiply:literal) => {
+            asm!(
+                concat!($multiply, " tmm0, tmm4, tmm6"),
+                concat!($multiply, " tmm1, tmm4, tmm7"),
+                concat!($multiply, " tmm2, tmm5, tmm6"),
+                concat!($multiply, " tmm3, tmm5, tmm7"),
+                options(nostack, nomem),
+            )
+        };
+    }
     // SAFETY: as the caller promises; what the registers hold does not matter.
     unsafe {
         let registers = Registers::configure(SIDE, SIDE);
         for _ in 0..times / SUMS {
             match precision {
-                Precision::Int8 => asm!(
-                    "tdpbusd tmm0, tmm4, tmm6",
-                    "tdpbusd tmm1, tmm4, tmm7",
-                    "tdpbusd tmm2, tmm5, tmm6",
-                    "tdpbusd tmm3, tmm5, tmm7",
-                    options(nostack, nomem),
-                ),
-                _ => asm!(
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    options(nostack, nomem),
-                ),
+                Precision::Int8 => each_sum!("tdpbusd"),
+                _ => each_sum!("tdpbf16ps"),
             }
         }
         drop(registers);
     }
-    0.0
 }
 
 /// What LDTILECFG reads.
@@ -398,9 +396,9 @@ impl Scratch {
         for (number, block) in self.segments.chunks(BLOCK).enumerate() {
             let pairs = block.len().div_ceil(2);
             // Weights come from afar for the first block only.
-            let asked = match number == 0 {
-                true => (words * width / SIDE).div_ceil(pairs).min(ASKED) * SIDE * WORD,
-                false => 0,
+            let asked = match number {
+                0 => (words * width / SIDE).div_ceil(pairs).min(ASKED) * SIDE * WORD,
+                _ => 0,
             };
             for chunk in (0..steps).step_by(STEPS) {
                 let offsets = &self.offsets[chunk..steps.min(chunk + STEPS)];

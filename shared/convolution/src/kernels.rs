@@ -168,16 +168,13 @@ unsafe fn tile<L: Lanes, const P: usize, const V: usize>(panel: &Panel, pixels: 
     // weights, `runs` stretches a pixel.
     unsafe {
         let pixels = pixels.cast::<[Pixel; P]>().read();
+        let epilogue = &panel.epilogue;
         if panel.runs * panel.run_length >= LONG {
             for pixel in &pixels {
                 let bytes = size_of::<L::Stored>();
                 for line in (0..V * L::COUNT * bytes).step_by(64) {
-                    let output = panel
-                        .epilogue
-                        .output
-                        .wrapping_add(pixel.output * bytes + line);
-                    let residual = panel
-                        .epilogue
+                    let output = epilogue.output.wrapping_add(pixel.output * bytes + line);
+                    let residual = epilogue
                         .residual
                         .wrapping_add(pixel.residual * bytes + line);
                     L::prefetch(output.cast());
@@ -185,9 +182,9 @@ unsafe fn tile<L: Lanes, const P: usize, const V: usize>(panel: &Panel, pixels: 
                 }
             }
         }
-        let mut sums = [[L::start(panel.epilogue.bias); V]; P];
+        let mut sums = [[L::start(epilogue.bias); V]; P];
         for v in 1..V {
-            let start = L::start(panel.epilogue.bias.add(v * L::COUNT));
+            let start = L::start(epilogue.bias.add(v * L::COUNT));
             for sum in &mut sums {
                 sum[v] = start;
             }
@@ -214,7 +211,7 @@ unsafe fn tile<L: Lanes, const P: usize, const V: usize>(panel: &Panel, pixels: 
             }
         }
         each_below!(P, p in [0 1 2 3 4 5 6 7 8 9 10 11] {
-            finish::<L, V>(&panel.epilogue, &pixels[p], sums[p]);
+            finish::<L, V>(epilogue, &pixels[p], sums[p]);
         });
     }
 }

@@ -53,7 +53,10 @@ unsafe fn spin(isa: Isa) -> f32 {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni => avx512_vnni(),
             #[cfg(target_arch = "x86_64")]
-            Isa::AmxBf16 | Isa::AmxInt8 => crate::amx::multiply(isa.precision(), SUMS * STEPS),
+            Isa::AmxBf16 | Isa::AmxInt8 => {
+                crate::amx::multiply(isa.precision(), SUMS * STEPS);
+                0.0
+            }
             _ => multiply_add::<Plain>(),
         }
     }
