@@ -12,10 +12,14 @@ use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     Builder, Credentials as Keys, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    SharedHttpClient,
 };
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, EncodingType};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::{Builder as HttpBuilder, ConnectorBuilder};
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
@@ -51,11 +55,13 @@ impl Store {
             });
         }
         let region = region(settings).await;
+        let http_client = http_client();
         let shared = match &settings.credentials {
             Some(_) => None,
             None => Some(
                 aws_config::defaults(BehaviorVersion::latest())
                     .region(region.clone())
+                    .http_client(http_client.clone())
                     .load()
                     .await,
             ),
@@ -75,6 +81,7 @@ impl Store {
             || shared.as_ref().is_some_and(|s| s.endpoint_url().is_some());
         let config = config
             .region(region.clone())
+            .http_client(http_client)
             .force_path_style(settings.s3_path_style.unwrap_or(elsewhere))
             .timeout_config(timeouts(settings))
             .retry_config(RetryConfig::standard().with_max_attempts(settings.s3_attempts))
@@ -131,6 +138,19 @@ impl Store {
             version,
         })
     }
+}
+
+/// The SDK's default client, with the proxy that the environment names, on ring: the weights' downloads use it already,
+/// and aws-lc's C code would be built beside it.
+fn http_client() -> SharedHttpClient {
+    HttpBuilder::new().build_with_connector_fn(|settings, components| {
+        let mut connector = ConnectorBuilder::default()
+            .tls_provider(Provider::rustls(CryptoMode::Ring))
+            .proxy_config(ProxyConfig::from_env());
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        connector.build()
+    })
 }
 
 /// Without the instance metadata service when an endpoint is set: it is slow to be absent, and AWS's alone.
