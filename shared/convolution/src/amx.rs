@@ -8,6 +8,7 @@
 //! Reference: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18.
 
 use std::arch::asm;
+use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -15,7 +16,7 @@ use std::sync::OnceLock;
 use crate::aligned::Aligned;
 use crate::convolution::{Shape, Views};
 use crate::isa::Precision;
-use crate::kernels::{Family, Panel, Pixel};
+use crate::kernels::{Epilogue, Family, Finish, Panel, Pixel};
 use crate::packing::WORD;
 use crate::segments::{SIDE, Steps, Stretches};
 
@@ -54,31 +55,56 @@ fn permitted() -> bool {
     false
 }
 
-/// One to two registers of pixels by one to two of output channels, over some steps: what the assembly reads.
-#[repr(C)]
-struct Product {
+/// One to two registers of pixels by one to two of output channels, over some steps.
+struct Product<'a> {
     /// The first pixel's inputs, of each register.
     pixels: [*const u8; 2],
     /// Bytes from one pixel's inputs to the next one's.
     pixel_stride: usize,
     /// For each step, where its inputs lie from the pixel's first one on, in bytes.
-    offsets: *const u32,
-    offsets_end: *const u32,
+    offsets: &'a [u32],
     /// The first step's weights; those of the next ones follow.
     weights: *const f32,
-    /// Bytes of a step's weights, and of a row of them.
+    /// Words of a step's weights.
     weights_step: usize,
-    weights_row: usize,
-    /// Any address: `ASKED` lines from there on are brought near in the first step, and as many in the next ones, each
-    /// time so many bytes further.
+    /// Bytes of a row of weights, and of sums.
+    row: usize,
+    /// Any address: so many lines from there on are brought near in the first step, and as many more in each next one.
     next: *const f32,
-    next_step: usize,
-    /// What sums start from, the bytes from one row of it to the next, and from one register of pixels to the next.
+    asked: usize,
+    /// What sums start from, and the bytes from one row of it to the next.
     start: *const f32,
     start_row: usize,
-    start_register: usize,
     /// Where they go: `SIDE` pixels a register, a panel wide.
     sums: *mut f32,
+}
+
+/// Sums that are complete. What becomes of them is worked out between the steps of the next product, because the matrix
+/// unit and the vector units run side by side within what a core looks ahead.
+struct Unfinished<'a> {
+    finish: Finish,
+    epilogue: Epilogue,
+    sums: *const f32,
+    /// Those left, and the ones that come after.
+    pixels: &'a [Pixel],
+    left: usize,
+}
+
+impl Unfinished<'_> {
+    /// Finishes the next `count` pixels, or those left.
+    ///
+    /// # Safety
+    /// As [`Finish`].
+    #[inline(always)]
+    unsafe fn finish(&mut self, count: usize) {
+        let count = count.min(self.left);
+        if count > 0 {
+            // SAFETY: as the caller promises.
+            unsafe { (self.finish)(&self.epilogue, self.sums, self.pixels, count) };
+            self.pixels = &self.pixels[count..];
+            self.left -= count;
+        }
+    }
 }
 
 /// A product of `$multiply`, of `$pixels` registers of pixels by `$vectors` of channels. The lists are `[""]` where
@@ -87,82 +113,65 @@ macro_rules! product {
     ($name:ident, $multiply:literal, [$($pixels:literal)?], [$($vectors:literal)?], [$($both:literal)?]) => {
         /// # Safety
         /// The registers are configured. Their rows can be read at each of the product's addresses, and the sums written.
-        unsafe fn $name(product: &Product) {
+        /// What is unfinished is as [`Finish`] says.
+        unsafe fn $name(product: &Product, unfinished: &mut Option<Unfinished>) {
+            let row = product.row;
+            let steps = product.offsets.len();
+            // All of them before the sums are written, whose room may be theirs; no fewer at a time than pay for a call.
+            let share = unfinished.as_ref().map_or(0, |sums| sums.left.div_ceil(steps).max(SIDE));
+            let mut weights = product.weights;
+            let mut next = product.next;
             // SAFETY: reads and writes as the caller allows; no compiled code knows of the matrix registers.
             unsafe {
                 asm!(
                     concat!(
-                        // What sums start from.
-                        "mov r8, [rdi + {start}]\n",
-                        "mov r9, [rdi + {start_row}]\n",
-                        "tileloadd tmm0, [r8 + r9*1]\n",
-                        $($vectors, "tileloadd tmm1, [r8 + r9*1 + 64]\n",)?
-                        "add r8, [rdi + {start_register}]\n",
-                        $($pixels, "tileloadd tmm2, [r8 + r9*1]\n",)?
-                        $($both, "tileloadd tmm3, [r8 + r9*1 + 64]\n",)?
-                        "mov r8, [rdi + {pixels}]\n",
-                        $($pixels, "mov r9, [rdi + {pixels} + 8]\n",)?
-                        "mov r10, [rdi + {pixel_stride}]\n",
-                        "mov r11, [rdi + {offsets}]\n",
-                        "mov r12, [rdi + {offsets_end}]\n",
-                        "mov r13, [rdi + {weights}]\n",
-                        "mov r14, [rdi + {weights_row}]\n",
-                        "mov r15, [rdi + {next}]\n",
-                        "2:\n",
-                        "mov eax, [r11]\n",
-                        "lea rcx, [r8 + rax]\n",
-                        "tileloadd tmm4, [rcx + r10*1]\n",
-                        "tileloadd tmm6, [r13 + r14*1]\n",
-                        $multiply, " tmm0, tmm4, tmm6\n",
-                        $($vectors, "tileloadd tmm7, [r13 + r14*1 + 64]\n", $multiply, " tmm1, tmm4, tmm7\n",)?
-                        $(
-                            $pixels,
-                            "lea rcx, [r9 + rax]\n",
-                            "tileloadd tmm5, [rcx + r10*1]\n",
-                            $multiply, " tmm2, tmm5, tmm6\n",
-                        )?
-                        $($both, $multiply, " tmm3, tmm5, tmm7\n",)?
-                        "prefetcht1 [r15]\n",
-                        "prefetcht1 [r15 + 64]\n",
-                        "prefetcht1 [r15 + 128]\n",
-                        "prefetcht1 [r15 + 192]\n",
-                        "prefetcht1 [r15 + 256]\n",
-                        "prefetcht1 [r15 + 320]\n",
-                        "prefetcht1 [r15 + 384]\n",
-                        "prefetcht1 [r15 + 448]\n",
-                        "add r15, [rdi + {next_step}]\n",
-                        "add r13, [rdi + {weights_step}]\n",
-                        "add r11, 4\n",
-                        "cmp r11, r12\n",
-                        "jb 2b\n",
-                        "mov r8, [rdi + {sums}]\n",
-                        "tilestored [r8 + r14*1], tmm0\n",
-                        $($vectors, "tilestored [r8 + r14*1 + 64], tmm1\n",)?
-                        $(
-                            $pixels,
-                            "mov r9, r14\n",
-                            "shl r9, 4\n",
-                            "add r8, r9\n",
-                            "tilestored [r8 + r14*1], tmm2\n",
-                        )?
-                        $($both, "tilestored [r8 + r14*1 + 64], tmm3\n",)?
+                        "tileloadd tmm0, [{start} + {row}*1]\n",
+                        $($vectors, "tileloadd tmm1, [{start} + {row}*1 + 64]\n",)?
+                        $($pixels, "tileloadd tmm2, [rdx + {row}*1]\n",)?
+                        $($both, "tileloadd tmm3, [rdx + {row}*1 + 64]\n",)?
                     ),
-                    in("rdi") product,
-                    pixels = const std::mem::offset_of!(Product, pixels),
-                    pixel_stride = const std::mem::offset_of!(Product, pixel_stride),
-                    offsets = const std::mem::offset_of!(Product, offsets),
-                    offsets_end = const std::mem::offset_of!(Product, offsets_end),
-                    weights = const std::mem::offset_of!(Product, weights),
-                    weights_step = const std::mem::offset_of!(Product, weights_step),
-                    weights_row = const std::mem::offset_of!(Product, weights_row),
-                    next = const std::mem::offset_of!(Product, next),
-                    next_step = const std::mem::offset_of!(Product, next_step),
-                    start = const std::mem::offset_of!(Product, start),
-                    start_row = const std::mem::offset_of!(Product, start_row),
-                    start_register = const std::mem::offset_of!(Product, start_register),
-                    sums = const std::mem::offset_of!(Product, sums),
-                    out("rax") _, out("rcx") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _,
-                    out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+                    start = in(reg) product.start,
+                    row = in(reg) product.start_row,
+                    in("rdx") product.start.byte_add(SIDE * product.start_row),
+                    options(nostack, readonly),
+                );
+                for offset in product.offsets {
+                    let offset = *offset as usize;
+                    asm!(
+                        concat!(
+                            "tileloadd tmm4, [{first} + {stride}*1]\n",
+                            "tileloadd tmm6, [{weights} + {row}*1]\n",
+                            $multiply, " tmm0, tmm4, tmm6\n",
+                            $($vectors, "tileloadd tmm7, [{weights} + {row}*1 + 64]\n", $multiply, " tmm1, tmm4, tmm7\n",)?
+                            $($pixels, "tileloadd tmm5, [rdx + {stride}*1]\n", $multiply, " tmm2, tmm5, tmm6\n",)?
+                            $($both, $multiply, " tmm3, tmm5, tmm7\n",)?
+                        ),
+                        first = in(reg) product.pixels[0].add(offset),
+                        stride = in(reg) product.pixel_stride,
+                        weights = in(reg) weights,
+                        row = in(reg) row,
+                        in("rdx") product.pixels[1].add(offset),
+                        options(nostack, readonly),
+                    );
+                    weights = weights.wrapping_add(product.weights_step);
+                    for _ in 0..product.asked {
+                        _mm_prefetch::<_MM_HINT_T1>(next.cast());
+                        next = next.wrapping_add(SIDE);
+                    }
+                    if let Some(sums) = unfinished {
+                        sums.finish(share);
+                    }
+                }
+                asm!(
+                    concat!(
+                        "tilestored [{first} + {row}*1], tmm0\n",
+                        $($vectors, "tilestored [{first} + {row}*1 + 64], tmm1\n",)?
+                        $($pixels, "tilestored [rdx + {row}*1], tmm2\n",)?
+                        $($both, "tilestored [rdx + {row}*1 + 64], tmm3\n",)?
+                    ),
+                    first = in(reg) product.sums,
+                    row = in(reg) row,
+                    in("rdx") product.sums.byte_add(SIDE * row),
                     options(nostack),
                 );
             }
@@ -171,7 +180,7 @@ macro_rules! product {
 }
 
 /// Registers of pixels, then registers of channels, each less one.
-type Products = [[unsafe fn(&Product); 2]; 2];
+type Products = [[unsafe fn(&Product, &mut Option<Unfinished>); 2]; 2];
 
 product!(bf16_1x1, "tdpbf16ps", [], [], []);
 product!(bf16_1x2, "tdpbf16ps", [], [""], []);
@@ -271,7 +280,7 @@ struct Scratch {
     /// For each step of the inner product, where its inputs lie from a pixel's first one on, in bytes.
     offsets: Vec<u32>,
     segments: Vec<Inputs>,
-    /// Where the pixels of all segments go. Their `input` is a row of the segment's sums.
+    /// Where the pixels of all segments go. Their `input` is a row of the sums of a pair of segments.
     pixels: Vec<Pixel>,
     /// Bytes from one pixel's inputs to the next one's.
     pixel_stride: usize,
@@ -319,9 +328,17 @@ pub(crate) unsafe fn compute(
         scratch.offsets.extend(steps.offsets(shape.kernel.0, row));
         // SAFETY: the registers are available; rows and words are at most `SIDE`.
         let registers = unsafe { Registers::configure(stretches.rows, steps.words) };
+        let mut unfinished = None;
+        let scratch = &*scratch;
         for (family, panel) in panels {
             // SAFETY: as the caller promises; the places were looked up for these views.
-            unsafe { scratch.compute_panel(family, &panel, (precision, steps.words)) };
+            unsafe {
+                scratch.compute_panel(family, &panel, (precision, steps.words), &mut unfinished)
+            };
+        }
+        if let Some(mut last) = unfinished {
+            // SAFETY: as the caller promises.
+            unsafe { last.finish(last.left) };
         }
         drop(registers);
     });
@@ -349,14 +366,15 @@ impl Scratch {
                 + (segment.y * shape.stride + inset) * input.row()
                 + (segment.first * shape.stride + inset) * input.channels;
             let before = self.pixels.len();
+            let in_pair = self.segments.len() % 2 * SIDE;
             let first = segment.first + segment.skipped;
             let (mut y, mut x) = (segment.y + first / stretches.pitch, first % stretches.pitch);
             let mut pixel = Pixel {
-                input: segment.skipped,
+                input: in_pair + segment.skipped,
                 output: output.at(n, y, x),
                 residual: residual.at(n, y, x),
             };
-            while pixel.input < stretches.rows {
+            while pixel.input < in_pair + stretches.rows {
                 if x < output.width {
                     self.pixels.push(pixel);
                 }
@@ -378,15 +396,16 @@ impl Scratch {
         self.pixel_stride = shape.stride * input.channels * precision.bytes();
     }
 
-    /// Computes all segments in one panel.
+    /// Computes all segments in one panel, and takes over what was `unfinished` before with what is now.
     ///
     /// # Safety
     /// As [`compute`].
-    unsafe fn compute_panel(
-        &mut self,
+    unsafe fn compute_panel<'a>(
+        &'a self,
         family: &Family,
         panel: &Panel,
         (precision, words): (Precision, usize),
+        unfinished: &mut Option<Unfinished<'a>>,
     ) {
         let (products, start) = match precision {
             Precision::Int8 => (&INT8, ZEROS.as_ptr()),
@@ -397,7 +416,7 @@ impl Scratch {
             let pairs = block.len().div_ceil(2);
             // Weights come from afar for the first block only.
             let asked = match number {
-                0 => (words * width / SIDE).div_ceil(pairs).min(ASKED) * SIDE * WORD,
+                0 => (words * width / SIDE).div_ceil(pairs).min(ASKED),
                 _ => 0,
             };
             for chunk in (0..steps).step_by(STEPS) {
@@ -408,6 +427,7 @@ impl Scratch {
                     false => panel.weights.wrapping_add((chunk + STEPS) * words * width),
                 };
                 for (pair, segments) in block.chunks(2).enumerate() {
+                    let (one, other) = (&segments[0], &segments[segments.len() - 1]);
                     // SAFETY: the scratch has room for a block's sums; all else is the panel's own.
                     unsafe {
                         let sums = self.sums.pointer().add(pair * 2 * SIDE * width);
@@ -416,28 +436,27 @@ impl Scratch {
                             _ => (sums.cast_const(), width * WORD),
                         };
                         let product = Product {
-                            pixels: [segments[0].start, segments[segments.len() - 1].start],
+                            pixels: [one.start, other.start],
                             pixel_stride: self.pixel_stride,
-                            offsets: offsets.as_ptr(),
-                            offsets_end: offsets.as_ptr_range().end,
+                            offsets,
                             weights: panel.weights.add(chunk * words * width),
-                            weights_step: words * width * WORD,
-                            weights_row: width * WORD,
-                            next: next.wrapping_add(pair * offsets.len() * asked / WORD),
-                            next_step: asked,
+                            weights_step: words * width,
+                            row: width * WORD,
+                            next: next.wrapping_add(pair * offsets.len() * asked * SIDE),
+                            asked,
                             start,
                             start_row,
-                            start_register: SIDE * start_row,
                             sums,
                         };
-                        products[segments.len() - 1][width / SIDE - 1](&product);
+                        products[segments.len() - 1][width / SIDE - 1](&product, unfinished);
                         if last {
-                            for (number, segment) in segments.iter().enumerate() {
-                                let sums = sums.add(number * SIDE * width);
-                                let (pixels, ahead) = self.pixels[segment.pixels.start..]
-                                    .split_at(segment.pixels.len());
-                                (family.finish)(&panel.epilogue, sums, pixels, ahead);
-                            }
+                            *unfinished = Some(Unfinished {
+                                finish: family.finish,
+                                epilogue: panel.epilogue,
+                                sums,
+                                pixels: &self.pixels[one.pixels.start..],
+                                left: other.pixels.end - one.pixels.start,
+                            });
                         }
                     }
                 }
