@@ -323,9 +323,13 @@ pub(crate) unsafe fn compute(
     let stretches = Stretches::of(shape, &views.input.1, &views.output.1);
     SCRATCH.with_borrow_mut(|scratch| {
         scratch.place(&stretches, precision, shape, views, segments);
-        let row = views.input.1.row() * precision.bytes();
+        let input = &views.input.1;
+        let apart = (
+            input.row() * precision.bytes(),
+            input.channels * precision.bytes(),
+        );
         scratch.offsets.clear();
-        scratch.offsets.extend(steps.offsets(shape.kernel.0, row));
+        scratch.offsets.extend(steps.offsets(shape.kernel.0, apart));
         // SAFETY: the registers are available; rows and words are at most `SIDE`.
         let registers = unsafe { Registers::configure(stretches.rows, steps.words) };
         let mut unfinished = None;

@@ -179,6 +179,11 @@ impl Conv2d {
         Some((size(height, kernel.0)?, size(width, kernel.1)?))
     }
 
+    /// Whether the pixels of its input need not lie side by side.
+    pub(crate) fn reads_by_place(&self) -> bool {
+        matches!(&self.method, Method::Direct(direct) if direct.reads_by_place())
+    }
+
     /// Cuts the work on `images` images for `threads` threads.
     pub(crate) fn cut(
         &self,

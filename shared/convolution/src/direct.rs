@@ -190,6 +190,11 @@ impl Direct {
         }
     }
 
+    /// Whether the pixels of its input need not lie side by side.
+    pub(crate) fn reads_by_place(&self) -> bool {
+        self.steps.is_some_and(|steps| steps.by_place())
+    }
+
     /// Computes the units `units` of a cut, the channels of group `group` of `groups`.
     ///
     /// # Safety

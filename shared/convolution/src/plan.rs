@@ -201,12 +201,34 @@ fn extents(steps: &[Step], height: usize, width: usize) -> Result<Vec<Extent>, S
         extents.push(Extent {
             height,
             width,
-            channels: step.precision.stored(step.channels),
+            channels: spaced(steps, number),
             border: border(steps, number),
             stride: 0,
         });
     }
     Ok(extents)
+}
+
+/// Numbers from one pixel of the result of step `number` to the next: its channels, and a line more where pixels would
+/// share a few sets of the first-level cache, while a kernel's places read them again and again.
+fn spaced(steps: &[Step], number: usize) -> usize {
+    const LINE: usize = 64;
+    const FEW_SETS: usize = 8 * LINE;
+    let precision = steps[number].precision;
+    let channels = precision.stored(steps[number].channels);
+    let mut readers = steps
+        .iter()
+        .filter(|step| step.input == Some(number))
+        .peekable();
+    let spread = readers.peek().is_some()
+        && readers.all(|step| match &step.operation {
+            Operation::Convolution { convolution, .. } => convolution.reads_by_place(),
+            _ => false,
+        });
+    match spread && (channels * precision.bytes()).is_multiple_of(FEW_SETS) {
+        true => channels + LINE / precision.bytes(),
+        false => channels,
+    }
 }
 
 /// The largest padding among the convolutions that read the result of step `number`.

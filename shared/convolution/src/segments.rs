@@ -43,14 +43,30 @@ impl Steps {
         number % self.taps * (self.count / self.taps) + number / self.taps
     }
 
-    /// For each step in its turn, where its inputs lie from a pixel's first one on, of a kernel of `runs` rows, `row` bytes
-    /// apart.
-    pub(crate) fn offsets(self, runs: usize, row: usize) -> impl Iterator<Item = u32> {
+    /// For each step in its turn, where its inputs lie from a pixel's first one on, of a kernel of `runs` rows. Rows and
+    /// pixels are so many bytes apart; pixels that share a step lie side by side.
+    pub(crate) fn offsets(
+        self,
+        runs: usize,
+        (row, pixel): (usize, usize),
+    ) -> impl Iterator<Item = u32> {
         let in_run = self.count / runs;
+        let in_stretch = if self.taps > 1 {
+            self.count / self.taps
+        } else {
+            in_run
+        };
         (0..self.count).map(move |number| {
             let step = self.at(number);
-            (step / in_run * row + step % in_run * self.words * WORD) as u32
+            let (run, in_run) = (step / in_run, step % in_run);
+            let (place, in_stretch) = (in_run / in_stretch, in_run % in_stretch);
+            (run * row + place * pixel + in_stretch * self.words * WORD) as u32
         })
+    }
+
+    /// Whether the kernel's places are read one by one, so that pixels need not lie side by side.
+    pub(crate) fn by_place(&self) -> bool {
+        self.taps > 1
     }
 
     /// Which word of the inputs is multiplied at `number`.
@@ -164,14 +180,18 @@ mod tests {
             sorted.sort();
             assert_eq!(sorted, (0..total).collect::<Vec<_>>());
             // Rows of the input that are a little longer than the kernel's.
-            let row = (width * words + 9) * WORD;
-            let offsets: Vec<u32> = steps.offsets(height, row).collect();
+            let apart = if steps.by_place() { words + 3 } else { words };
+            let row = (width * apart + 9) * WORD;
+            let offsets: Vec<u32> = steps.offsets(height, (row, apart * WORD)).collect();
             assert_eq!(offsets.len() * steps.words, total);
             for (number, word) in taken.iter().enumerate() {
-                let (run, k) = (word / (width * words), word % (width * words));
+                let (place, k) = (word / words, word % words);
                 let within = number % steps.words * WORD;
                 let found = offsets[number / steps.words] as usize + within;
-                assert_eq!(found, run * row + k * WORD);
+                assert_eq!(
+                    found,
+                    place / width * row + (place % width * apart + k) * WORD
+                );
             }
         }
         assert!(Steps::of((1, 1), 3).is_none());
