@@ -10,6 +10,9 @@ pub(crate) trait Element: Copy {
     fn of(value: f32) -> Self;
     fn value(self) -> f32;
     fn larger(self, other: Self) -> Self;
+    fn bits(self) -> u32;
+    /// From what [`Element::bits`] gave.
+    fn of_bits(bits: u32) -> Self;
 }
 
 impl Element for f32 {
@@ -28,6 +31,16 @@ impl Element for f32 {
     #[inline(always)]
     fn larger(self, other: f32) -> f32 {
         if other > self { other } else { self }
+    }
+
+    #[inline(always)]
+    fn bits(self) -> u32 {
+        self.to_bits()
+    }
+
+    #[inline(always)]
+    fn of_bits(bits: u32) -> Self {
+        Self::from_bits(bits)
     }
 }
 
@@ -54,6 +67,16 @@ impl Element for bf16 {
         };
         if key(other) > key(self) { other } else { self }
     }
+
+    #[inline(always)]
+    fn bits(self) -> u32 {
+        self.to_bits().into()
+    }
+
+    #[inline(always)]
+    fn of_bits(bits: u32) -> Self {
+        Self::from_bits(bits as u16)
+    }
 }
 
 /// On a grid that is known elsewhere.
@@ -75,6 +98,16 @@ impl Element for u8 {
     #[inline(always)]
     fn larger(self, other: u8) -> u8 {
         self.max(other)
+    }
+
+    #[inline(always)]
+    fn bits(self) -> u32 {
+        self.into()
+    }
+
+    #[inline(always)]
+    fn of_bits(bits: u32) -> Self {
+        bits as u8
     }
 }
 

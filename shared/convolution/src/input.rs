@@ -1,5 +1,7 @@
 //! From planes of pixels to channels-last activations: the only change of layout in a network.
 
+use half::bf16;
+
 use crate::element::Element;
 use crate::error::{Error, expect};
 use crate::extent::Extent;
@@ -18,11 +20,11 @@ pub struct Normalisation {
     pub std: Vec<f32>,
 }
 
-/// `value * factor + offset` is what an activation holds.
+/// What an activation holds for a number of an image.
 pub(crate) struct Scaling {
-    /// Of bytes, for each channel.
-    bytes: Vec<(f32, f32)>,
-    /// Of floats.
+    /// For each channel and byte, the activation's bits.
+    bytes: Vec<[u32; 256]>,
+    /// Of floats, factor and offset.
     floats: (f32, f32),
 }
 
@@ -65,8 +67,11 @@ impl Scaling {
         };
         let (scale, zero) = grid.inverse();
         let gridded = |(factor, offset)| (factor * scale, offset * scale + zero);
+        let table = |(factor, offset)| {
+            std::array::from_fn(|byte| bits(precision, byte as f32 * factor + offset))
+        };
         let scaling = Self {
-            bytes: bytes.into_iter().map(gridded).collect(),
+            bytes: bytes.into_iter().map(gridded).map(table).collect(),
             floats: (scale, zero),
         };
         Ok((scaling, grid))
@@ -80,34 +85,65 @@ impl Scaling {
         row: usize,
         to: &mut [E],
     ) {
-        let Extent {
-            height,
-            width,
-            channels,
-            ..
-        } = *extent;
-        let (n, y) = (row / height, row % height);
-        let planes = self.bytes.len();
-        for padding in planes..channels {
-            let to = to.iter_mut().skip(padding).step_by(channels);
-            to.for_each(|to| *to = E::of(0.0));
+        match source {
+            Source::Bytes(bytes) => {
+                let value = |c: usize, byte: u8| E::of_bits(self.bytes[c][usize::from(byte)]);
+                self.lay(bytes, value, extent, row, to);
+            }
+            Source::Floats(floats) => {
+                let (factor, offset) = self.floats;
+                let value = |_, float: f32| E::of(float * factor + offset);
+                self.lay(floats, value, extent, row, to);
+            }
         }
-        for (c, &(factor, offset)) in self.bytes.iter().enumerate() {
-            let start = ((n * planes + c) * height + y) * width;
-            let to = to.iter_mut().skip(c).step_by(channels);
-            match source {
-                Source::Bytes(bytes) => {
-                    for (to, &byte) in to.zip(&bytes[start..start + width]) {
-                        *to = E::of(f32::from(byte) * factor + offset);
-                    }
-                }
-                Source::Floats(floats) => {
-                    let (factor, offset) = self.floats;
-                    for (to, &float) in to.zip(&floats[start..start + width]) {
-                        *to = E::of(float * factor + offset);
+    }
+
+    /// As [`Scaling::fill`], of the `value` of each channel's numbers.
+    fn lay<T: Copy, E: Element>(
+        &self,
+        numbers: &[T],
+        value: impl Fn(usize, T) -> E,
+        extent: &Extent,
+        row: usize,
+        to: &mut [E],
+    ) {
+        let (planes, width) = (self.bytes.len(), extent.width);
+        let (n, y) = (row / extent.height, row % extent.height);
+        let line = |c: usize| &numbers[((n * planes + c) * extent.height + y) * width..][..width];
+        // Colours, as they lie in memory in each precision, go pixel by pixel.
+        match (planes, extent.channels) {
+            (3, 3) => interleave::<_, _, 3>([line(0), line(1), line(2)], value, to),
+            (3, 4) => interleave::<_, _, 4>([line(0), line(1), line(2)], value, to),
+            (_, channels) => {
+                to.fill(E::of(0.0));
+                for c in 0..planes {
+                    for (to, &number) in to.iter_mut().skip(c).step_by(channels).zip(line(c)) {
+                        *to = value(c, number);
                     }
                 }
             }
         }
+    }
+}
+
+fn bits(precision: Precision, value: f32) -> u32 {
+    match precision {
+        Precision::F32 => f32::of(value).bits(),
+        Precision::Bf16 => bf16::of(value).bits(),
+        Precision::Int8 => u8::of(value).bits(),
+    }
+}
+
+/// Three planes' lines as pixels of `C` channels, of which those beyond the third are zero.
+fn interleave<T: Copy, E: Element, const C: usize>(
+    lines: [&[T]; 3],
+    value: impl Fn(usize, T) -> E,
+    to: &mut [E],
+) {
+    let pixels = to.as_chunks_mut::<C>().0.iter_mut();
+    let [red, green, blue] = lines.map(|line| line.iter().copied());
+    for (pixel, ((red, green), blue)) in pixels.zip(red.zip(green).zip(blue)) {
+        let colours = [value(0, red), value(1, green), value(2, blue)];
+        *pixel = std::array::from_fn(|c| colours.get(c).copied().unwrap_or(E::of(0.0)));
     }
 }
