@@ -212,121 +212,54 @@ unsafe fn tile<L: Lanes, const P: usize, const V: usize>(panel: &Panel, pixels: 
     }
 }
 
-/// What becomes of one pixel's sums.
+/// Residual, ReLU and the store of one pixel's sums.
 ///
 /// # Safety
 /// As [`Kernel`], for this pixel.
-#[inline(always)]
-unsafe fn finish<L: Lanes, const V: usize>(epilogue: &Epilogue, pixel: &Pixel, sums: [L::Sum; V]) {
-    // SAFETY: as the caller promises; a null residual is not read.
-    unsafe {
-        match (
-            epilogue.channels == V * L::COUNT,
-            epilogue.residual.is_null(),
-        ) {
-            (true, true) => finish_whole::<L, V, false>(epilogue, pixel, sums),
-            (true, false) => finish_whole::<L, V, true>(epilogue, pixel, sums),
-            (false, _) => finish_part::<L, V>(epilogue, pixel, sums),
-        }
-    }
-}
-
-/// Residual, ReLU and the store of a full panel's sums.
-///
-/// # Safety
-/// As [`Kernel`], for this pixel; the output has all of the panel's channels, and there is a residual if `RESIDUAL`.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // as above
-unsafe fn finish_whole<L: Lanes, const V: usize, const RESIDUAL: bool>(
-    epilogue: &Epilogue,
-    pixel: &Pixel,
-    sums: [L::Sum; V],
-) {
-    // SAFETY: `V * COUNT` numbers are read and written at the pixel, as the caller allows.
+unsafe fn finish<L: Lanes, const V: usize>(epilogue: &Epilogue, pixel: &Pixel, sums: [L::Sum; V]) {
+    // SAFETY: a full panel reads and writes `V * COUNT == channels` floats at the pixel; a narrower one
+    // goes through a buffer of `WIDEST >= V * COUNT` floats and touches `channels` of them.
     unsafe {
-        let mut values = completed::<L, V>(epilogue, sums);
-        for v in 0..V {
-            if RESIDUAL {
-                let residual = epilogue.residual.cast::<L::Stored>();
-                let from = residual.add(pixel.residual + v * L::COUNT);
-                values[v] = L::add_scaled(values[v], L::read(from), epilogue.residual_factor);
-            }
-            if epilogue.relu {
-                values[v] = L::relu(values[v]);
-            }
-        }
-        L::write_all(
-            values,
-            epilogue.output.cast::<L::Stored>().add(pixel.output),
-        );
-    }
-}
-
-/// As [`finish_whole`], where the output's channels are no multiple of the panel's.
-///
-/// # Safety
-/// As [`Kernel`], for this pixel.
-#[inline(always)]
-unsafe fn finish_part<L: Lanes, const V: usize>(
-    epilogue: &Epilogue,
-    pixel: &Pixel,
-    sums: [L::Sum; V],
-) {
-    let mut wide = [0.0f32; WIDEST];
-    // SAFETY: the buffer has `WIDEST >= V * COUNT` floats; `channels` numbers are read and written at the pixel, as the
-    // caller allows.
-    unsafe {
-        let values = completed::<L, V>(epilogue, sums);
-        for (v, values) in values.into_iter().enumerate() {
-            L::store(values, wide.as_mut_ptr().add(v * L::COUNT));
-        }
         let output = epilogue.output.cast::<L::Stored>().add(pixel.output);
         let residual = epilogue.residual.cast::<L::Stored>();
+        let has_residual = !epilogue.residual.is_null();
+        let mut values = [L::zero(); V];
+        for v in 0..V {
+            let at = v * L::COUNT;
+            values[v] = L::complete(
+                sums[v],
+                epilogue.scale.wrapping_add(at),
+                epilogue.bias.add(at),
+            );
+        }
+        if epilogue.channels == V * L::COUNT {
+            for v in 0..V {
+                if has_residual {
+                    let from = residual.add(pixel.residual + v * L::COUNT);
+                    values[v] = L::add_scaled(values[v], L::read(from), epilogue.residual_factor);
+                }
+                if epilogue.relu {
+                    values[v] = L::relu(values[v]);
+                }
+            }
+            L::write_all(values, output);
+            return;
+        }
+        let mut wide = [0.0f32; WIDEST];
+        for v in 0..V {
+            L::store(values[v], wide.as_mut_ptr().add(v * L::COUNT));
+        }
         for (c, value) in wide.iter().take(epilogue.channels).enumerate() {
             let mut value = *value;
-            if !residual.is_null() {
+            if has_residual {
                 value += (*residual.add(pixel.residual + c)).value() * epilogue.residual_factor;
             }
             let value = if epilogue.relu { value.max(0.0) } else { value };
             *output.add(c) = L::Stored::of(value);
         }
     }
-}
-
-/// # Safety
-/// As [`Kernel`], for the epilogue's scale and bias.
-#[inline(always)]
-#[allow(clippy::needless_range_loop)] // as above
-unsafe fn completed<L: Lanes, const V: usize>(
-    epilogue: &Epilogue,
-    sums: [L::Sum; V],
-) -> [L::Vector; V] {
-    // SAFETY: as the caller promises.
-    unsafe {
-        let mut values = [L::zero(); V];
-        for v in 0..V {
-            let at = v * L::COUNT;
-            let scale = epilogue.scale.wrapping_add(at);
-            values[v] = L::complete(sums[v], scale, epilogue.bias.add(at));
-        }
-        values
-    }
-}
-
-/// See [`Finish`]. `$one` finishes a pixel's sums.
-macro_rules! finish_each {
-    ($one:expr, $epilogue:ident, $sums:ident, $pixels:ident, $count:ident) => {
-        let ahead = &$pixels[AHEAD.min($pixels.len())..];
-        for (number, pixel) in $pixels[..$count].iter().enumerate() {
-            if let Some(next) = ahead.get(number) {
-                let bytes = size_of::<L::Stored>();
-                L::prefetch_far($epilogue.output.wrapping_add(next.output * bytes).cast());
-            }
-            let sums = $sums.add(pixel.input * V * L::COUNT);
-            let sums = std::array::from_fn(|v| L::sums(sums.add(v * L::COUNT)));
-            $one($epilogue, pixel, sums);
-        }
-    };
 }
 
 /// See [`Finish`].
@@ -340,21 +273,17 @@ unsafe fn finish_all<L: Lanes, const V: usize>(
     pixels: &[Pixel],
     count: usize,
 ) {
-    // SAFETY: as the caller promises.
-    unsafe {
-        match (
-            epilogue.channels == V * L::COUNT,
-            epilogue.residual.is_null(),
-        ) {
-            (true, true) => {
-                finish_each!(finish_whole::<L, V, false>, epilogue, sums, pixels, count);
-            }
-            (true, false) => {
-                finish_each!(finish_whole::<L, V, true>, epilogue, sums, pixels, count);
-            }
-            (false, _) => {
-                finish_each!(finish_part::<L, V>, epilogue, sums, pixels, count);
-            }
+    let ahead = &pixels[AHEAD.min(pixels.len())..];
+    for (number, pixel) in pixels[..count].iter().enumerate() {
+        if let Some(next) = ahead.get(number) {
+            let bytes = size_of::<L::Stored>();
+            L::prefetch_far(epilogue.output.wrapping_add(next.output * bytes).cast());
+        }
+        // SAFETY: as the caller promises.
+        unsafe {
+            let sums = sums.add(pixel.input * V * L::COUNT);
+            let sums = std::array::from_fn(|v| L::sums(sums.add(v * L::COUNT)));
+            finish::<L, V>(epilogue, pixel, sums);
         }
     }
 }

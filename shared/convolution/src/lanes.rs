@@ -328,22 +328,6 @@ x86_lanes! {
         }
     }
 
-    /// Two vectors become one.
-    #[inline(always)]
-    unsafe fn write_all<const V: usize>(sums: [__m512; V], to: *mut bf16) {
-        // SAFETY: the caller vouches for the instruction set, and gives a pointer to `V * COUNT` numbers; both types are
-        // 64 plain bytes.
-        unsafe {
-            for v in (1..V).step_by(2) {
-                let rounded: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(sums[v], sums[v - 1]));
-                _mm512_storeu_si512(to.add((v - 1) * Self::COUNT).cast(), rounded);
-            }
-            if V % 2 == 1 {
-                Self::write(sums[V - 1], to.add((V - 1) * Self::COUNT));
-            }
-        }
-    }
-
     #[inline(always)]
     unsafe fn multiply_add(sums: __m512, a: __m512, b: __m512) -> __m512 {
         // SAFETY: the caller vouches for the instruction set.
@@ -391,13 +375,6 @@ x86_lanes! {
     unsafe fn write_all<const V: usize>(sums: [__m512; V], to: *mut u8) {
         // SAFETY: the caller vouches for the instruction set, and gives a pointer to `V * COUNT` bytes.
         unsafe {
-            if let &[a, b] = sums.as_slice() {
-                let ab = _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
-                let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 0, 0, 0, 0, 0, 0, 0, 0);
-                let packed = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(ab, ab));
-                _mm256_storeu_si256(to.cast(), _mm512_castsi512_si256(packed));
-                return;
-            }
             let &[a, b, c, d] = sums.as_slice() else {
                 for (v, sums) in sums.into_iter().enumerate() {
                     Self::write(sums, to.add(v * Self::COUNT));

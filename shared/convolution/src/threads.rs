@@ -2,9 +2,9 @@
 //!
 //! A job is a list of stages, each a number of chunks; chunks are claimed one by one, and no chunk of a
 //! stage starts before all of the stage before it are done. A thread takes the same share of each stage first, so that
-//! it finds near its core what it has written in the one before, and helps out with the others' then. The caller works too, so a job never waits
-//! for a worker that the machine has no core for. Waiting spins for some microseconds, then yields,
-//! then sleeps: two crews on one machine don't starve each other.
+//! it finds near its core what it has written in the one before, and helps out with the others' then. The caller works
+//! too, so a job never waits for a worker that the machine has no core for. Waiting spins for some microseconds, then
+//! yields, then sleeps: two crews on one machine don't starve each other.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
