@@ -179,7 +179,7 @@ impl Conv2d {
         Some((size(height, kernel.0)?, size(width, kernel.1)?))
     }
 
-    /// Whether the pixels of its input need not lie side by side.
+    /// Whether the pixels of its input may lie apart.
     pub(crate) fn reads_by_place(&self) -> bool {
         matches!(&self.method, Method::Direct(direct) if direct.reads_by_place())
     }
@@ -215,7 +215,8 @@ impl Conv2d {
     /// # Safety
     /// The views hold as many images as `cut` was made for, in their extents: the input with a border
     /// of at least the padding, the output of this convolution's size, the residual of the output's.
-    /// No one else writes the input or the residual, or touches this chunk's part of the output.
+    /// No one else writes the input or the residual, or touches this chunk's part of the output. The residual may be
+    /// the output.
     pub(crate) unsafe fn compute(&self, views: &Views, cut: &Cut, chunk: usize) {
         let units = part(cut.units, cut.blocks, chunk / cut.groups);
         let group = (chunk % cut.groups, cut.groups);

@@ -190,7 +190,7 @@ impl Direct {
         }
     }
 
-    /// Whether the pixels of its input need not lie side by side.
+    /// Whether the pixels of its input may lie apart.
     pub(crate) fn reads_by_place(&self) -> bool {
         self.steps.is_some_and(|steps| steps.by_place())
     }

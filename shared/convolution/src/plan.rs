@@ -269,8 +269,9 @@ fn assign(steps: &[Step], extents: &[Extent], lives: Lives) -> (Vec<Place>, Vec<
     let mut sizes: Vec<usize> = Vec::new();
     for (number, (&extent, step)) in extents.iter().zip(steps).enumerate() {
         let (precision, zero) = (step.precision, step.grid.zero);
-        // Who writes a number of the result has read the residual's before.
-        let replaced = step.residual().filter(|&from| step.input != Some(from));
+        // Who writes a number of the result has read the residual's before, which lies at the same place.
+        let in_place = |from: &usize| step.input != Some(*from) && extents[*from] == extent;
+        let replaced = step.residual().filter(in_place);
         let is_busy = |buffer: usize| {
             let mut holders = places.iter().zip(&last_use).enumerate();
             holders.any(|(holder, (place, &last))| {

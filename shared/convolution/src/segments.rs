@@ -51,10 +51,9 @@ impl Steps {
         (row, pixel): (usize, usize),
     ) -> impl Iterator<Item = u32> {
         let in_run = self.count / runs;
-        let in_stretch = if self.taps > 1 {
-            self.count / self.taps
-        } else {
-            in_run
+        let in_stretch = match self.by_place() {
+            true => self.count / self.taps,
+            false => in_run,
         };
         (0..self.count).map(move |number| {
             let step = self.at(number);
@@ -64,7 +63,7 @@ impl Steps {
         })
     }
 
-    /// Whether the kernel's places are read one by one, so that pixels need not lie side by side.
+    /// Whether the kernel's places are read one by one, so that pixels may lie apart.
     pub(crate) fn by_place(&self) -> bool {
         self.taps > 1
     }
