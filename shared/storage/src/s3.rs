@@ -5,8 +5,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_config::BehaviorVersion;
 use aws_config::environment::region::EnvironmentVariableRegionProvider;
+use aws_config::imds::region::ImdsRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::region::ProfileFileRegionProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
@@ -54,8 +56,8 @@ impl Store {
                 source: problems.join("; ").into(),
             });
         }
-        let region = region(settings).await;
         let http_client = http_client();
+        let region = region(settings, &http_client).await;
         let shared = match &settings.credentials {
             Some(_) => None,
             None => Some(
@@ -154,16 +156,18 @@ fn http_client() -> SharedHttpClient {
 }
 
 /// Without the instance metadata service when an endpoint is set: it is slow to be absent, and AWS's alone.
-async fn region(settings: &StorageSettings) -> Region {
+async fn region(settings: &StorageSettings, http_client: &SharedHttpClient) -> Region {
     let fixed = settings.s3_region.clone().map(Region::new);
-    let chain = RegionProviderChain::first_try(fixed);
-    let chain = if settings.s3_endpoint.is_none() {
-        chain.or_default_provider()
-    } else {
-        chain
-            .or_else(EnvironmentVariableRegionProvider::new())
-            .or_else(ProfileFileRegionProvider::new())
-    };
+    let mut chain = RegionProviderChain::first_try(fixed)
+        .or_else(EnvironmentVariableRegionProvider::new())
+        .or_else(ProfileFileRegionProvider::new());
+    if settings.s3_endpoint.is_none() {
+        let with_client = ProviderConfig::default().with_http_client(http_client.clone());
+        let instance = ImdsRegionProvider::builder()
+            .configure(&with_client)
+            .build();
+        chain = chain.or_else(instance);
+    }
     chain
         .region()
         .await
