@@ -8,7 +8,6 @@
 //! Reference: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18.
 
 use std::arch::asm;
-use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -17,6 +16,7 @@ use crate::aligned::Aligned;
 use crate::convolution::{Shape, Views};
 use crate::isa::Precision;
 use crate::kernels::{Epilogue, Family, Finish, Panel, Pixel};
+use crate::lanes::{Avx512, Lanes};
 use crate::packing::WORD;
 use crate::segments::{SIDE, Steps, Stretches};
 
@@ -155,7 +155,7 @@ macro_rules! product {
                     );
                     weights = weights.wrapping_add(product.weights_step);
                     for _ in 0..product.asked {
-                        _mm_prefetch::<_MM_HINT_T1>(next.cast());
+                        Avx512::prefetch_far(next);
                         next = next.wrapping_add(SIDE);
                     }
                     if let Some(sums) = unfinished {
