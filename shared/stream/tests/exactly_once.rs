@@ -154,6 +154,36 @@ async fn killed_in_mid_flow_nothing_is_lost_or_doubled() {
     heir.stop().await.unwrap();
 }
 
+/// Outputs that wait hold on to the values they were made of, and those to the consumer they came by.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_with_outputs_that_wait_it_lets_go_of_its_partitions() {
+    let cluster = Cluster::start("waiting").await;
+    cluster.publish(0..30).await;
+    let worked_on = Arc::new(AtomicU32::new(0));
+    let count = worked_on.clone();
+    let never = LoopSettings {
+        commit_interval: Duration::from_secs(5),
+        ..cluster.settings()
+    };
+    let doomed = cluster.instance(
+        never,
+        Do(move |record| {
+            count.fetch_add(1, SeqCst);
+            async { pass_on(record) }
+        }),
+    );
+    eventually("all worked on", || worked_on.load(SeqCst) == 30).await;
+    doomed.kill().await;
+    let heir = LoopSettings {
+        instance: "heir".into(),
+        ..cluster.settings()
+    };
+    let heir = cluster.instance(heir, Do(async |r| pass_on(r)));
+    let copies = cluster.read(Topic::Images, 30).await;
+    assert_each_once_in_order(&copies, 0..30);
+    heir.stop().await.unwrap();
+}
+
 /// What the loop's order rests on: a partition's queue that is split off before the partition is assigned gets all of its
 /// records, and the main queue none that later ones could overtake.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

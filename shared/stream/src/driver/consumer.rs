@@ -13,7 +13,7 @@ use rdkafka::{
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, PoisonError,
+        Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     time::Duration,
@@ -32,14 +32,15 @@ pub(crate) type GroupConsumer = BaseConsumer<Context>;
 /// Collects the group's decisions; the poll thread acts on them, outside the callback.
 pub(crate) struct Context {
     topic: String,
-    shared: Arc<Shared>,
+    /// What waits in it may hold messages, and they the consumer.
+    shared: Weak<Shared>,
     decisions: Mutex<VecDeque<Decision>>,
     /// The consumer is on its way out: whatever is revoked is given back at once.
     leaving: AtomicBool,
 }
 
 impl Context {
-    pub fn new(topic: String, shared: Arc<Shared>) -> Self {
+    pub fn new(topic: String, shared: Weak<Shared>) -> Self {
         Self {
             topic,
             shared,
@@ -69,7 +70,8 @@ impl ConsumerContext for Context {
     ) {
         let partitions: Vec<i32> = list.elements().iter().map(|e| e.partition()).collect();
         let assigned = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        if self.leaving.load(SeqCst) {
+        let shared = self.shared.upgrade();
+        let Some(shared) = shared.filter(|_| !self.leaving.load(SeqCst)) else {
             let given_back = match assigned {
                 true => consumer.incremental_assign(&TopicPartitionList::new()),
                 false => consumer.incremental_unassign(list),
@@ -78,8 +80,8 @@ impl ConsumerContext for Context {
                 tracing::debug!(%error, "giving partitions back");
             }
             return;
-        }
-        self.shared.metrics.rebalances.inc();
+        };
+        shared.metrics.rebalances.inc();
         let decision = match (assigned, consumer.assignment_lost()) {
             (true, _) => Decision::Assigned(partitions),
             (false, false) => Decision::Revoked(partitions),
@@ -103,12 +105,13 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
-        let Some(topic) = statistics.topics.get(&self.topic) else {
+        let topic = statistics.topics.get(&self.topic);
+        let Some((topic, shared)) = topic.zip(self.shared.upgrade()) else {
             return;
         };
-        let ours = self.shared.machine().partitions();
+        let ours = shared.machine().partitions();
         let now_ms = sightline_contracts::now_ms();
-        let mut backlog = self.shared.backlog();
+        let mut backlog = shared.backlog();
         let known = |p: &&Partition| ours.contains(&p.partition) && p.next_offset >= 0;
         for partition in topic.partitions.values().filter(known) {
             let seen = Seen {

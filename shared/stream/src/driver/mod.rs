@@ -3,6 +3,7 @@
 mod backlog;
 mod committer;
 mod consumer;
+mod fetched;
 mod poller;
 mod producer;
 mod shared;
@@ -99,7 +100,7 @@ impl Running {
         let shared = Arc::new(Shared::new(settings, metrics, status));
         let topic = settings.prefixed(spec.input.name());
         let config = consumer::config(&kafka, settings, spec.service)?;
-        let context = consumer::Context::new(topic.clone(), shared.clone());
+        let context = consumer::Context::new(topic.clone(), Arc::downgrade(&shared));
         let mut consumer = consumer::GroupConsumer::from_config_and_context(&config, context)
             .map_err(|error| Error::Settings(format!("kafka consumer: {error}")))?;
         let signal = shared.poller.clone();
@@ -131,6 +132,7 @@ impl Running {
         let poller = Poller {
             consumer,
             queues: Vec::new(),
+            closed: Vec::new(),
             shared: shared.clone(),
             work,
             tasks: tasks.clone(),

@@ -5,7 +5,8 @@
 //! the group's decisions, is served as ever.
 
 use super::{
-    consumer::{Decision, GroupConsumer},
+    consumer::{Context, Decision, GroupConsumer},
+    fetched::Fetched,
     shared::{Shared, TICK},
     work::Work,
 };
@@ -15,7 +16,7 @@ use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{Consumer as _, base_consumer::PartitionQueue},
     error::{KafkaError, RDKafkaErrorCode as Code},
-    message::{BorrowedMessage, Headers as _},
+    message::Headers as _,
 };
 use sightline_contracts::headers;
 use std::{
@@ -32,6 +33,8 @@ const TURN: usize = 256;
 pub(crate) struct Poller<S> {
     pub consumer: Arc<GroupConsumer>,
     pub queues: Vec<Queue>,
+    /// Queues that were closed; values that came by them may be in use.
+    pub closed: Vec<Queue>,
     pub shared: Arc<Shared>,
     pub work: Arc<Work<S>>,
     pub tasks: TaskTracker,
@@ -49,7 +52,7 @@ pub(crate) struct Poller<S> {
 
 pub(crate) struct Queue {
     partition: i32,
-    queue: PartitionQueue<super::consumer::Context>,
+    queue: Arc<PartitionQueue<Context>>,
 }
 
 impl<S: Stage> Poller<S> {
@@ -147,15 +150,20 @@ impl<S: Stage> Poller<S> {
 
     fn split(&mut self, partition: i32) {
         self.close(&[partition]);
+        // One that goes silences the partition's next, so it goes before, or stays.
+        self.closed
+            .retain(|q| q.partition != partition || Arc::strong_count(&q.queue) > 1);
         if let Some(mut queue) = self.consumer.split_partition_queue(&self.topic, partition) {
             let signal = self.shared.poller.clone();
             queue.set_nonempty_callback(move || signal.wake());
+            let queue = Arc::new(queue);
             self.queues.push(Queue { partition, queue });
         }
     }
 
     fn close(&mut self, partitions: &[i32]) {
-        self.queues.retain(|q| !partitions.contains(&q.partition));
+        let leaving = |q: &mut Queue| partitions.contains(&q.partition);
+        self.closed.extend(self.queues.extract_if(.., leaving));
         for &partition in partitions {
             self.shared.forget(partition);
         }
@@ -219,9 +227,9 @@ impl<S: Stage> Poller<S> {
                 if !self.room(*partition) {
                     continue;
                 }
-                match queue.poll(Duration::ZERO) {
+                match Fetched::from(queue) {
                     None => continue,
-                    Some(Ok(message)) => self.taken(&message),
+                    Some(Ok(fetched)) => self.taken(fetched),
                     Some(Err(error)) => self.complain(error)?,
                 }
                 taken += 1;
@@ -239,9 +247,9 @@ impl<S: Stage> Poller<S> {
         admits && machine.flows(partition)
     }
 
-    fn taken(&self, message: &BorrowedMessage<'_>) {
+    fn taken(&self, fetched: Fetched) {
         let received = Instant::now();
-        let mut record = self.record(message);
+        let mut record = self.record(fetched);
         let now = self.shared.now();
         let ticket =
             self.shared
@@ -272,7 +280,8 @@ impl<S: Stage> Poller<S> {
         }
     }
 
-    fn record(&self, message: &BorrowedMessage<'_>) -> Record {
+    fn record(&self, fetched: Fetched) -> Record {
+        let message = fetched.message();
         let copied = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
         let all: Headers = message
             .headers()
@@ -289,9 +298,9 @@ impl<S: Stage> Poller<S> {
             partition: message.partition(),
             offset: message.offset(),
             key: copied(message.key()),
-            value: copied(message.payload()),
-            headers: all,
             timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
+            value: fetched.into_value(),
+            headers: all,
             attempt: 1,
             span: tracing::Span::none(),
             trace,

@@ -81,14 +81,17 @@ impl Cluster {
         }
     }
 
-    /// Publishes numbered records to `ingest`: key `k<n mod 20>`, value `n`.
+    /// Publishes numbered records to `ingest`: key `k<n mod 20>`, value `n`, every third so long that it is not copied.
     pub async fn publish(&self, numbers: std::ops::Range<u32>) {
         let publisher = Publisher::new(&self.kafka).unwrap();
         let message = |n: u32| {
             Message::new(
                 self.name(Topic::Ingest),
                 format!("k{}", n % 20),
-                n.to_string(),
+                match n % 3 {
+                    0 => format!("{n:<50000}"),
+                    _ => n.to_string(),
+                },
             )
         };
         let messages: Vec<_> = numbers.map(message).collect();
@@ -190,7 +193,7 @@ pub fn text(record: &Record) -> String {
 }
 
 pub fn number(record: &Record) -> u32 {
-    text(record).parse().unwrap()
+    text(record).trim_end().parse().unwrap()
 }
 
 /// Each number of the range exactly once, and for each key in the order it was published.
