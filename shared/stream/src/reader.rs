@@ -1,15 +1,13 @@
 //! A plain reader of a whole topic, for tools and tests: no group, committed records only.
 
-use crate::{Error, Headers, KafkaSettings, Record, TraceContext, admin, client::Quiet};
+use crate::{Error, KafkaSettings, Record, admin, client::Quiet};
 use bytes::Bytes;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     config::FromClientConfigAndContext as _,
     consumer::{BaseConsumer, Consumer as _},
     error::KafkaError,
-    message::{BorrowedMessage, Headers as _},
 };
-use sightline_contracts::headers;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
@@ -109,7 +107,8 @@ impl Reader {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.consumer.poll(left) {
                 Some(Ok(message)) => {
-                    let record = record(&message);
+                    let mut record = Record::without_value(message.topic(), &message);
+                    record.value = message.payload().map(Bytes::copy_from_slice);
                     self.ended.remove(&record.partition);
                     return Ok(Some(record));
                 }
@@ -158,31 +157,4 @@ fn before_the_end(
         Ok((partition, Offset::Offset((end - offsets).max(start))))
     };
     (0..count as i32).map(from_end).collect()
-}
-
-/// A record as a plain consumer sees it; its topic is the full name.
-fn record(message: &BorrowedMessage<'_>) -> Record {
-    let copied = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
-    let all: Headers = message
-        .headers()
-        .into_iter()
-        .flat_map(|headers| headers.iter())
-        .map(|header| (header.key.to_owned(), copied(header.value)))
-        .collect();
-    let trace = TraceContext::from_headers(
-        all.get(headers::TRACEPARENT).map(AsRef::as_ref),
-        all.get(headers::TRACESTATE),
-    );
-    Record {
-        topic: message.topic().to_owned(),
-        partition: message.partition(),
-        offset: message.offset(),
-        key: copied(message.key()),
-        value: copied(message.payload()),
-        headers: all,
-        timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
-        attempt: 1,
-        span: tracing::Span::none(),
-        trace,
-    }
 }

@@ -2,7 +2,8 @@
 
 use crate::trace::TraceContext;
 use bytes::Bytes;
-use sightline_contracts::{Reason, Topic};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use sightline_contracts::{Reason, Topic, headers};
 use std::{future::Future, time::Duration};
 use tracing::Span;
 
@@ -77,6 +78,33 @@ pub struct Record {
 }
 
 impl Record {
+    /// What a message says, save its value, which may be large.
+    pub(crate) fn without_value(topic: &str, message: &BorrowedMessage<'_>) -> Self {
+        let copied = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
+        let all: Headers = message
+            .headers()
+            .into_iter()
+            .flat_map(|headers| headers.iter())
+            .map(|header| (header.key.to_owned(), copied(header.value)))
+            .collect();
+        let trace = TraceContext::from_headers(
+            all.get(headers::TRACEPARENT).map(AsRef::as_ref),
+            all.get(headers::TRACESTATE),
+        );
+        Self {
+            topic: topic.to_owned(),
+            partition: message.partition(),
+            offset: message.offset(),
+            key: copied(message.key()),
+            value: None,
+            headers: all,
+            timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
+            attempt: 1,
+            span: Span::none(),
+            trace,
+        }
+    }
+
     /// A record that was not read from Kafka, for tests of a stage.
     pub fn new(topic: Topic, key: Option<Bytes>, value: Option<Bytes>) -> Self {
         Self {

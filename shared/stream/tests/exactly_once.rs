@@ -161,12 +161,12 @@ async fn killed_with_outputs_that_wait_it_lets_go_of_its_partitions() {
     cluster.publish(0..30).await;
     let worked_on = Arc::new(AtomicU32::new(0));
     let count = worked_on.clone();
-    let never = LoopSettings {
+    let late = LoopSettings {
         commit_interval: Duration::from_secs(5),
         ..cluster.settings()
     };
     let doomed = cluster.instance(
-        never,
+        late,
         Do(move |record| {
             count.fetch_add(1, SeqCst);
             async { pass_on(record) }

@@ -22,24 +22,16 @@ self_cell!(
     }
 );
 
-/// Why there is no message.
-enum Nothing {
-    Now,
-    Error(KafkaError),
-}
-
 impl Fetched {
     /// The queue's next message, if it has one; an error of the partition's otherwise.
     pub fn from(queue: &Arc<PartitionQueue<Context>>) -> Option<Result<Self, KafkaError>> {
         let polled = Self::try_new(queue.clone(), |queue| match queue.poll(Duration::ZERO) {
-            Some(Ok(message)) => Ok(message),
-            Some(Err(error)) => Err(Nothing::Error(error)),
-            None => Err(Nothing::Now),
+            Some(polled) => polled.map_err(Some),
+            None => Err(None),
         });
         match polled {
             Ok(fetched) => Some(Ok(fetched)),
-            Err(Nothing::Error(error)) => Some(Err(error)),
-            Err(Nothing::Now) => None,
+            Err(error) => error.map(Err),
         }
     }
 

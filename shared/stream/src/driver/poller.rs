@@ -10,15 +10,12 @@ use super::{
     shared::{Shared, TICK},
     work::Work,
 };
-use crate::{Error, Headers, Record, Spec, Stage, TraceContext};
-use bytes::Bytes;
+use crate::{Error, Record, Spec, Stage};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{Consumer as _, base_consumer::PartitionQueue},
     error::{KafkaError, RDKafkaErrorCode as Code},
-    message::Headers as _,
 };
-use sightline_contracts::headers;
 use std::{
     cell::Cell,
     sync::{Arc, atomic::Ordering::SeqCst},
@@ -249,7 +246,8 @@ impl<S: Stage> Poller<S> {
 
     fn taken(&self, fetched: Fetched) {
         let received = Instant::now();
-        let mut record = self.record(fetched);
+        let mut record = Record::without_value(self.spec.input.name(), fetched.message());
+        record.value = fetched.into_value();
         let now = self.shared.now();
         let ticket =
             self.shared
@@ -277,33 +275,6 @@ impl<S: Stage> Poller<S> {
                 .record("trace_id", display(record.trace.trace_id_text()));
             let work = self.work.clone().run(ticket, record, received);
             self.tasks.spawn_on(work, &self.runtime);
-        }
-    }
-
-    fn record(&self, fetched: Fetched) -> Record {
-        let message = fetched.message();
-        let copied = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
-        let all: Headers = message
-            .headers()
-            .into_iter()
-            .flat_map(|headers| headers.iter())
-            .map(|header| (header.key.to_owned(), copied(header.value)))
-            .collect();
-        let trace = TraceContext::from_headers(
-            all.get(headers::TRACEPARENT).map(AsRef::as_ref),
-            all.get(headers::TRACESTATE),
-        );
-        Record {
-            topic: self.spec.input.name().to_owned(),
-            partition: message.partition(),
-            offset: message.offset(),
-            key: copied(message.key()),
-            timestamp_ms: message.timestamp().to_millis().unwrap_or(0),
-            value: fetched.into_value(),
-            headers: all,
-            attempt: 1,
-            span: tracing::Span::none(),
-            trace,
         }
     }
 
