@@ -23,7 +23,7 @@ mod up;
 pub mod architecture {}
 
 use clap::{Parser, Subcommand};
-use sightline_telemetry::{LogFormat, Logs, TraceSettings};
+use sightline_telemetry::{LogFormat, Logs, TraceSettings, scheduling};
 use std::process::ExitCode;
 
 /// Classifies images as they arrive in S3.
@@ -106,6 +106,7 @@ impl Command {
 /// could not be classified, 2 when the arguments are wrong.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    scheduling::batch();
     let logs = Logs {
         directives: cli.log.as_deref().unwrap_or(cli.command.default_log()),
         format: cli.log_format,

@@ -12,6 +12,7 @@ mod http;
 mod logs;
 pub mod probe;
 mod process;
+pub mod scheduling;
 pub mod service;
 pub mod settings;
 pub mod shutdown;

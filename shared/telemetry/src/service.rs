@@ -1,7 +1,7 @@
 //! The `main` of a service: settings, logs, endpoints, work, drain.
 
 use crate::{
-    Logs, Server, Telemetry, TelemetrySettings, logs, probe,
+    Logs, Server, Telemetry, TelemetrySettings, logs, probe, scheduling,
     settings::{self, Parsed, Refusal},
     shutdown::Signals,
 };
@@ -38,6 +38,7 @@ where
         Ok(parsed) => parsed,
         Err(status) => return status,
     };
+    scheduling::batch();
     let telemetry = parsed.settings.telemetry();
     let name = format!("sightline-{}", S::command().get_name());
     let _traces = Logs::from(telemetry).start(&name, Some(&telemetry.traces));
