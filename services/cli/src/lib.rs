@@ -106,12 +106,12 @@ impl Command {
 /// could not be classified, 2 when the arguments are wrong.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    scheduling::batch();
     let logs = Logs {
         directives: cli.log.as_deref().unwrap_or(cli.command.default_log()),
         format: cli.log_format,
     };
     let _traces = logs.start("sightline", cli.command.traces());
+    scheduling::batch();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),

@@ -1,7 +1,8 @@
 //! The process's place among those that share its cores.
 
 /// From now on the threads that this one starts, those of libraries included, do not interrupt who has the core when
-/// they are woken (`SCHED_BATCH`, [sched(7)]); their share of it stays the same. To be called first in `main`.
+/// they are woken (`SCHED_BATCH`, [sched(7)]); their share of it stays the same. To be called in `main`,
+/// before the runtime starts, when a failure can be logged.
 ///
 /// A broker wakes the reader of a fetch response for every 64 KiB that it writes. Where both share a core, a reader
 /// that is let in at once finds only these; a little later it finds several, and the core changes hands less often.
@@ -14,7 +15,7 @@ pub fn batch() {
     if linux::ordinary()
         && let Err(error) = linux::batch()
     {
-        tracing::debug!(%error, "scheduling");
+        tracing::debug!(%error, "can't be scheduled in batches");
     }
 }
 

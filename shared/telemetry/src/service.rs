@@ -38,10 +38,10 @@ where
         Ok(parsed) => parsed,
         Err(status) => return status,
     };
-    scheduling::batch();
     let telemetry = parsed.settings.telemetry();
     let name = format!("sightline-{}", S::command().get_name());
     let _traces = Logs::from(telemetry).start(&name, Some(&telemetry.traces));
+    scheduling::batch();
     log_effective(&parsed);
     match serve(parsed.settings, run) {
         Ok(()) => ExitCode::SUCCESS,
