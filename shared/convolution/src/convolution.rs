@@ -49,6 +49,22 @@ pub(crate) struct Cut {
 }
 
 impl Cut {
+    /// For `units` of fewer bytes than the weights: each thread reads its share of the weights once, and all inputs.
+    /// Panels are cut into `wanted` groups or fewer, as many panels in each.
+    pub(crate) fn by_panels(
+        units: usize,
+        panels: usize,
+        (wanted, threads): (usize, usize),
+    ) -> Self {
+        let groups = panels.div_ceil(panels.div_ceil(wanted));
+        let blocks = threads.min(wanted).div_ceil(groups).min(units);
+        Self {
+            units,
+            blocks,
+            groups,
+        }
+    }
+
     pub(crate) fn chunks(&self) -> usize {
         self.blocks * self.groups
     }

@@ -178,6 +178,9 @@ impl Direct {
         }
         let wanted = worth(CHUNK_MACS, CHUNKS_A_THREAD);
         let pixels = images * output.pixels();
+        if images * input.image() * self.precision.bytes() < self.packed.weights.len() * WORD {
+            return Cut::by_panels(pixels, panels, (wanted, threads));
+        }
         let span = shape.in_channels * self.precision.bytes() * shape.stride.min(shape.kernel.1);
         let fitting = (INPUT_BYTES / span).clamp(24, 4096);
         let blocks = pixels.div_ceil(fitting);

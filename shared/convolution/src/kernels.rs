@@ -98,7 +98,7 @@ impl Family {
         let steps = panel.runs * panel.run_length;
         for number in 0..tiles {
             let tile = &pixels[part(pixels.len(), tiles, number)];
-            let asked = number * steps * LINE;
+            let asked = number * (steps / 2) * LINE;
             let next = if asked < steps * self.width {
                 panel.next.wrapping_add(asked)
             } else {
@@ -190,20 +190,30 @@ unsafe fn tile<L: Lanes, const P: usize, const V: usize>(panel: &Panel, pixels: 
         for run in 0..panel.runs {
             let inputs: [*const f32; P] =
                 std::array::from_fn(|p| panel.input.add(pixels[p].input + run * panel.run_stride));
-            for k in 0..panel.run_length {
+            macro_rules! step {
+                ($k:expr) => {
+                    let mut row = [L::zero(); V];
+                    for v in 0..V {
+                        row[v] = L::load(weights.add(v * L::COUNT));
+                    }
+                    each_below!(P, p in [0 1 2 3 4 5 6 7 8 9 10 11] {
+                        let input = L::splat(inputs[p].add($k));
+                        for v in 0..V {
+                            sums[p][v] = L::multiply_add(sums[p][v], input, row[v]);
+                        }
+                    });
+                    weights = weights.add(V * L::COUNT);
+                };
+            }
+            let even = panel.run_length & !1;
+            for k in (0..even).step_by(2) {
                 L::prefetch_far(next);
                 next = next.wrapping_add(LINE);
-                let mut row = [L::zero(); V];
-                for v in 0..V {
-                    row[v] = L::load(weights.add(v * L::COUNT));
-                }
-                each_below!(P, p in [0 1 2 3 4 5 6 7 8 9 10 11] {
-                    let input = L::splat(inputs[p].add(k));
-                    for v in 0..V {
-                        sums[p][v] = L::multiply_add(sums[p][v], input, row[v]);
-                    }
-                });
-                weights = weights.add(V * L::COUNT);
+                step!(k);
+                step!(k + 1);
+            }
+            if even < panel.run_length {
+                step!(even);
             }
         }
         each_below!(P, p in [0 1 2 3 4 5 6 7 8 9 10 11] {

@@ -20,14 +20,14 @@ use crate::packing::{Packed, Slice, WORD, pair};
 /// Products of a tile and a filter.
 const PLACES: usize = 16;
 /// Bytes of transformed input that stay in the second-level cache beside the weights that pass through it.
-const INPUT_BYTES: usize = 768 << 10;
+const INPUT_BYTES: usize = 832 << 10;
 /// The most tiles that are transformed before they are multiplied.
 const MOST_TILES: usize = 128;
 /// Floats between one place's stretch and the next: without them all sixteen would fall into one set of the
 /// first-level cache, which has fewer ways.
 const SKEW: usize = 16;
 /// Fewer tiles than these make reading the weights cost more than the products: then panels are split instead.
-const FEW_TILES: usize = 24;
+const FEW_TILES: usize = 48;
 /// Channels come in multiples of this, so that no vector of any instruction set is cut.
 const CHANNELS: usize = 16;
 /// With fewer channels the transformations cost what the products save.
