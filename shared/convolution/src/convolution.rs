@@ -49,8 +49,8 @@ pub(crate) struct Cut {
 }
 
 impl Cut {
-    /// For `units` of fewer bytes than the weights: each thread reads its share of the weights once, and all inputs.
-    /// Panels are cut into `wanted` groups or fewer, as many panels in each.
+    /// Where the weights are more than the inputs: each thread reads its share of them once, and all inputs. Panels are cut
+    /// into `wanted` groups or fewer, as many in each, and units only where there are more threads than panels.
     pub(crate) fn by_panels(
         units: usize,
         panels: usize,
@@ -251,4 +251,27 @@ impl Conv2d {
 /// Part `index` of `0..total` cut into `parts` of almost the same size.
 pub(crate) fn part(total: usize, parts: usize, index: usize) -> Range<usize> {
     total * index / parts..total * (index + 1) / parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_by_panels_keeps_all_threads_busy() {
+        for panels in 1..=40 {
+            for threads in 1..=16 {
+                let cut = Cut::by_panels(49, panels, (CHUNKS_A_THREAD * threads, threads));
+                assert!(cut.chunks() >= threads, "{panels} panels: {cut:?}");
+                assert!(cut.groups <= panels, "{panels} panels: {cut:?}");
+                assert!(
+                    cut.blocks == 1 || panels < threads,
+                    "{panels} panels: {cut:?}"
+                );
+                let sizes = (0..cut.groups).map(|group| part(panels, cut.groups, group).len());
+                let largest = panels.div_ceil(cut.groups);
+                assert!(sizes.clone().all(|size| size.abs_diff(largest) <= 1));
+            }
+        }
+    }
 }

@@ -76,6 +76,10 @@ pub(crate) const WIDEST: usize = 64;
 /// Floats of a cache line.
 const LINE: usize = 16;
 
+/// Steps of the inner product that are written out together, and ask for a line of the next panel's weights together:
+/// more lines at a time than come from afar would hold up those that come from near.
+const STEPS: usize = 2;
+
 /// Inner products from this length on announce their outputs: shorter ones are done before a line comes.
 const LONG: usize = 64;
 
@@ -95,11 +99,12 @@ impl Family {
     /// As [`Kernel`], for each of the pixels.
     pub(crate) unsafe fn compute(&self, panel: &Panel, pixels: &[Pixel]) {
         let tiles = pixels.len().div_ceil(self.by_pixels.len());
-        let steps = panel.runs * panel.run_length;
+        let weights = panel.runs * panel.run_length * self.width;
+        let lines = panel.runs * (panel.run_length / STEPS);
         for number in 0..tiles {
             let tile = &pixels[part(pixels.len(), tiles, number)];
-            let asked = number * (steps / 2) * LINE;
-            let next = if asked < steps * self.width {
+            let asked = number * lines * LINE;
+            let next = if asked < weights {
                 panel.next.wrapping_add(asked)
             } else {
                 panel.weights
@@ -190,6 +195,7 @@ unsafe fn tile<L: Lanes, const P: usize, const V: usize>(panel: &Panel, pixels: 
         for run in 0..panel.runs {
             let inputs: [*const f32; P] =
                 std::array::from_fn(|p| panel.input.add(pixels[p].input + run * panel.run_stride));
+            // Not a function: that would not be compiled for the instruction set and inlined.
             macro_rules! step {
                 ($k:expr) => {
                     let mut row = [L::zero(); V];
@@ -205,15 +211,15 @@ unsafe fn tile<L: Lanes, const P: usize, const V: usize>(panel: &Panel, pixels: 
                     weights = weights.add(V * L::COUNT);
                 };
             }
-            let even = panel.run_length & !1;
-            for k in (0..even).step_by(2) {
+            let whole = panel.run_length - panel.run_length % STEPS;
+            for k in (0..whole).step_by(STEPS) {
                 L::prefetch_far(next);
                 next = next.wrapping_add(LINE);
                 step!(k);
                 step!(k + 1);
             }
-            if even < panel.run_length {
-                step!(even);
+            if whole < panel.run_length {
+                step!(whole);
             }
         }
         each_below!(P, p in [0 1 2 3 4 5 6 7 8 9 10 11] {
