@@ -169,16 +169,16 @@ impl Direct {
         worth: impl Fn(usize, usize) -> usize,
     ) -> Cut {
         let panels = self.packed.slices.len();
+        let inputs = images * input.image() * self.precision.bytes();
+        let weights = self.packed.weights.len() * WORD;
         if self.steps.is_some() {
-            let bytes = images * input.image() * self.precision.bytes();
-            let read = (bytes, self.packed.weights.len() * WORD);
             let wanted = worth(MATRIX_CHUNK_MACS, MATRIX_CHUNKS_A_THREAD);
             let stretches = Stretches::of(shape, input, output);
-            return stretches.cut(images, read, panels, (wanted, threads));
+            return stretches.cut(images, (inputs, weights), panels, (wanted, threads));
         }
         let wanted = worth(CHUNK_MACS, CHUNKS_A_THREAD);
         let pixels = images * output.pixels();
-        if images * input.image() * self.precision.bytes() < self.packed.weights.len() * WORD {
+        if inputs < weights {
             return Cut::by_panels(pixels, panels, (wanted, threads));
         }
         let span = shape.in_channels * self.precision.bytes() * shape.stride.min(shape.kernel.1);
