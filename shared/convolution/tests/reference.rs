@@ -116,19 +116,18 @@ fn finish(mut x: Image, residual: Option<&Image>, relu: bool) -> Image {
     x
 }
 
-fn assert_close(found: &Tensor, expected: &Image, what: &str) {
-    assert_within(2e-5, found, expected, what);
+/// The largest absolute value.
+fn largest(x: &Image) -> f32 {
+    x.data.iter().fold(0.0, |m, v| m.max(v.abs()))
 }
 
-/// No element is further off than this share of the largest.
+/// No element is further off than `tolerance`.
 fn assert_within(tolerance: f32, found: &Tensor, expected: &Image, what: &str) {
     let found = found.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     assert_eq!(found.len(), expected.data.len(), "{what}");
-    let largest = expected.data.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
     for (i, (found, expected)) in found.iter().zip(&expected.data).enumerate() {
-        let off = (found - expected).abs() / largest;
         assert!(
-            off < tolerance,
+            (found - expected).abs() < tolerance,
             "{what}: element {i} is {found}, not {expected}"
         );
     }
@@ -238,20 +237,22 @@ fn check(case: &Case, isa: Isa) {
     let residual = case
         .residual
         .then(|| convolve(&x, &other_weight, &other_bias, &shape));
-    let expected = finish(
-        convolve(&x, &weight, &bias, &shape),
-        residual.as_ref(),
-        case.relu,
-    );
+    let sums = convolve(&x, &weight, &bias, &shape);
+    // Inputs and weights are what the kernel has; a residual and the result are rounded to eight bits. What that takes
+    // from a large term stays when the terms cancel, so that the terms set the scale, not their sum.
+    let share = match isa.precision() {
+        // Winograd's method, where it is taken, rounds transformed inputs and weights too, of both convolutions.
+        Precision::Bf16 if (shape.kernel, shape.stride) == ((3, 3), 1) => 2e-2,
+        Precision::Bf16 => 1e-2,
+        _ => 2e-5,
+    };
+    let scale = residual.as_ref().map_or(0.0, largest).max(largest(&sums));
+    let tolerance = share * scale.max(1e-3);
+    let expected = finish(sums, residual.as_ref(), case.relu);
     let planes = x.planes();
     for round in 0..2 {
         let found = program.forward(&planes).unwrap();
         let what = format!("{isa:?} {case:?} round {round}");
-        // Inputs and weights are what the kernel has; a residual and the result are rounded to eight bits.
-        let tolerance = match isa.precision() {
-            Precision::Bf16 => 1e-2,
-            _ => 2e-5,
-        };
         assert_within(tolerance, &found, &expected, &what);
     }
 }
@@ -343,8 +344,7 @@ fn check_bytes(case: &Case, isa: Isa) {
     let y = net.convolution(net.input(), conv, node, case.relu).unwrap();
     let program = net.build(y, Threads::new(case.threads)).unwrap();
     let residual_step = residual.map_or(0.0, |(.., step)| step);
-    let largest = expected.data.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
-    let tolerance = (0.51 * (step + residual_step) + 1e-5) / largest + 1e-5;
+    let tolerance = 0.51 * (step + residual_step) + 1e-5 * (1.0 + largest(&expected));
     for _ in 0..2 {
         let found = program.forward(&planes).unwrap();
         assert_within(tolerance, &found, &expected, &format!("{isa:?} {case:?}"));
@@ -531,7 +531,13 @@ fn a_small_network_agrees_with_the_naive_one() {
             };
             let logits = program.forward(&images.planes()).unwrap();
             assert_eq!(logits.dims(), [n, 10]);
-            assert_close(&logits, &step(&mean, 5), &format!("{isa:?}"));
+            let expected = step(&mean, 5);
+            assert_within(
+                2e-5 * largest(&expected),
+                &logits,
+                &expected,
+                &format!("{isa:?}"),
+            );
         }
     }
 }
