@@ -125,5 +125,14 @@ pub fn main() -> ExitCode {
 
 fn failed(error: &anyhow::Error) -> ExitCode {
     eprintln!("error: {error:#}");
-    ExitCode::FAILURE
+    let settings = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(
+            cause.downcast_ref(),
+            Some(sightline_stream::Error::Settings(_))
+        )
+    };
+    match error.chain().any(settings) {
+        true => ExitCode::from(2),
+        false => ExitCode::FAILURE,
+    }
 }

@@ -18,6 +18,9 @@ pub enum Error {
     /// The input topic is not there, or may not be read: create it (`sightline topics create`) or grant access.
     #[error("topic {topic}: {problem}")]
     Topic { topic: String, problem: String },
+    /// No broker can be reached, or none lets this client in: mend the bootstrap address or the security settings.
+    #[error("can't reach Kafka: {reason}")]
+    Unreachable { reason: String },
     /// Kafka did not answer in time, or not now: try again.
     #[error("kafka, while trying to {doing}")]
     Transient {

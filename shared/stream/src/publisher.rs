@@ -90,7 +90,7 @@ impl Publisher {
         if let Some(id) = transactional {
             config.set("transactional.id", id);
         }
-        let producer = FutureProducer::from_config_and_context(&config, Quiet)
+        let producer = FutureProducer::from_config_and_context(&config, Quiet::default())
             .map_err(Error::fatal("create a producer"))?;
         Ok(Self {
             producer: Some(producer),

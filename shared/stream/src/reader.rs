@@ -54,8 +54,9 @@ impl Reader {
             .set("fetch.message.max.bytes", "8388608")
             .set("fetch.queue.backoff.ms", "5")
             .set("queued.max.messages.kbytes", "32768");
-        let consumer: BaseConsumer<Quiet> = BaseConsumer::from_config_and_context(&config, Quiet)
-            .map_err(Error::fatal("connect"))?;
+        let consumer: BaseConsumer<Quiet> =
+            BaseConsumer::from_config_and_context(&config, Quiet::default())
+                .map_err(Error::fatal("connect"))?;
         let count = admin::partition_count(&consumer, topic)?.ok_or_else(|| Error::Topic {
             topic: topic.to_owned(),
             problem: "does not exist".to_owned(),

@@ -3,6 +3,7 @@
 
 mod calibrate;
 mod classify;
+mod operator;
 mod up;
 
 use std::{path::PathBuf, process::Command};

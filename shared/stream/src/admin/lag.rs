@@ -41,7 +41,8 @@ fn lag_of(kafka: &KafkaSettings, group: &str, topic: &str) -> Result<Vec<Partiti
         .set("isolation.level", "read_committed")
         .set("allow.auto.create.topics", "false");
     let consumer: BaseConsumer<Quiet> =
-        BaseConsumer::from_config_and_context(&config, Quiet).map_err(Error::fatal("connect"))?;
+        BaseConsumer::from_config_and_context(&config, Quiet::default())
+            .map_err(Error::fatal("connect"))?;
     let patience = Duration::from_secs(10);
     let count = partition_count(&consumer, topic)?.ok_or_else(|| Error::Topic {
         topic: topic.to_owned(),

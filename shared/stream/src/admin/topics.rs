@@ -1,6 +1,9 @@
 //! Making and deleting topics.
 
-use crate::{Error, KafkaSettings, client::Quiet};
+use crate::{
+    Error, KafkaSettings,
+    client::{Quiet, metadata},
+};
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
@@ -72,6 +75,9 @@ pub async fn create_topics(
     topics: &[TopicSpec],
 ) -> Result<Vec<String>, Error> {
     let new: Vec<NewTopic<'_>> = topics.iter().map(new_topic).collect();
+    // The client of administration keeps to itself why it can't reach the brokers.
+    let (reach, first) = (kafka.clone(), topics.first().map(|t| t.name.clone()));
+    blocking(move || metadata(&consumer(&reach)?, first.as_deref(), PATIENCE)).await?;
     let results = client(kafka)?
         .create_topics(&new, &options())
         .await
@@ -163,9 +169,7 @@ pub(crate) fn partition_count(
     consumer: &BaseConsumer<Quiet>,
     name: &str,
 ) -> Result<Option<usize>, Error> {
-    let metadata = consumer
-        .fetch_metadata(Some(name), Duration::from_secs(10))
-        .map_err(Error::transient("fetch metadata"))?;
+    let metadata = metadata(consumer, Some(name), Duration::from_secs(10))?;
     let topic = metadata.topics().iter().find(|topic| topic.name() == name);
     let count = topic.filter(|topic| topic.error().is_none());
     Ok(count
@@ -176,7 +180,8 @@ pub(crate) fn partition_count(
 fn consumer(kafka: &KafkaSettings) -> Result<BaseConsumer<Quiet>, Error> {
     let mut config = kafka.client_config("sightline-admin", &[])?;
     config.set("allow.auto.create.topics", "false");
-    BaseConsumer::from_config_and_context(&config, Quiet).map_err(Error::fatal("connect"))
+    BaseConsumer::from_config_and_context(&config, Quiet::default())
+        .map_err(Error::fatal("connect"))
 }
 
 /// Runs a call that blocks where it may.
