@@ -125,6 +125,15 @@ impl S3 for Api {
         answer(GetBucketVersioningOutput::default())
     }
 
+    /// Objects are never locked; MinIO's client asks before each copy.
+    async fn get_object_lock_configuration(
+        &self,
+        req: S3Request<GetObjectLockConfigurationInput>,
+    ) -> S3Result<S3Response<GetObjectLockConfigurationOutput>> {
+        self.0.bucket(&req.input.bucket)?;
+        Err(s3_error!(ObjectLockConfigurationNotFoundError))
+    }
+
     async fn put_object(
         &self,
         req: S3Request<PutObjectInput>,
