@@ -75,9 +75,14 @@ pub async fn create_topics(
     topics: &[TopicSpec],
 ) -> Result<Vec<String>, Error> {
     let new: Vec<NewTopic<'_>> = topics.iter().map(new_topic).collect();
+    let names: Vec<String> = topics.iter().map(|t| t.name.clone()).collect();
     // The client of administration keeps to itself why it can't reach the brokers.
-    let (reach, first) = (kafka.clone(), topics.first().map(|t| t.name.clone()));
-    blocking(move || metadata(&consumer(&reach)?, first.as_deref(), PATIENCE)).await?;
+    let (consumer, first) = (consumer(kafka)?, names.first().cloned());
+    let consumer = blocking(move || {
+        metadata(&consumer, first.as_deref(), PATIENCE)?;
+        Ok(consumer)
+    })
+    .await?;
     let results = client(kafka)?
         .create_topics(&new, &options())
         .await
@@ -93,9 +98,7 @@ pub async fn create_topics(
             }
         }
     }
-    let names: Vec<String> = topics.iter().map(|t| t.name.clone()).collect();
-    let kafka = kafka.clone();
-    blocking(move || wait_for_leaders(&kafka, &names)).await?;
+    blocking(move || wait_for_leaders(&consumer, &names)).await?;
     Ok(created)
 }
 
@@ -107,9 +110,8 @@ fn new_topic(spec: &TopicSpec) -> NewTopic<'_> {
         .fold(new, |new, (key, value)| new.set(key, value))
 }
 
-fn wait_for_leaders(kafka: &KafkaSettings, names: &[String]) -> Result<(), Error> {
+fn wait_for_leaders(consumer: &BaseConsumer<Quiet>, names: &[String]) -> Result<(), Error> {
     let deadline = Instant::now() + PATIENCE;
-    let consumer = consumer(kafka)?;
     for name in names {
         loop {
             let found = consumer.fetch_metadata(Some(name), Duration::from_secs(5));
