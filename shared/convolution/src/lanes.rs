@@ -370,22 +370,29 @@ x86_lanes! {
         }
     }
 
-    /// Four vectors become one: packed within each quarter of a register, then the quarters put in order.
+    /// Four vectors become one, and two become a half: packed within each quarter of a register, then the quarters put
+    /// in order.
     #[inline(always)]
     unsafe fn write_all<const V: usize>(sums: [__m512; V], to: *mut u8) {
         // SAFETY: the caller vouches for the instruction set, and gives a pointer to `V * COUNT` bytes.
         unsafe {
-            let &[a, b, c, d] = sums.as_slice() else {
-                for (v, sums) in sums.into_iter().enumerate() {
-                    Self::write(sums, to.add(v * Self::COUNT));
-                }
-                return;
+            let halves = |a, b| _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
+            let bytes = |low, high| {
+                let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+                _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high))
             };
-            let ab = _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
-            let cd = _mm512_packs_epi32(_mm512_cvtps_epi32(c), _mm512_cvtps_epi32(d));
-            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            let packed = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(ab, cd));
-            _mm512_storeu_si512(to.cast(), packed);
+            match *sums.as_slice() {
+                [a, b, c, d] => _mm512_storeu_si512(to.cast(), bytes(halves(a, b), halves(c, d))),
+                [a, b] => {
+                    let both = bytes(halves(a, b), _mm512_setzero_si512());
+                    _mm256_storeu_si256(to.cast(), _mm512_castsi512_si256(both));
+                }
+                _ => {
+                    for (v, sums) in sums.into_iter().enumerate() {
+                        Self::write(sums, to.add(v * Self::COUNT));
+                    }
+                }
+            }
         }
     }
 
