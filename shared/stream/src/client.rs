@@ -2,8 +2,8 @@
 
 use crate::Error;
 use rdkafka::{
-    ClientContext,
-    config::RDKafkaLogLevel,
+    ClientConfig, ClientContext,
+    config::{FromClientConfigAndContext as _, RDKafkaLogLevel},
     consumer::{BaseConsumer, Consumer as _, ConsumerContext},
     error::{KafkaError, RDKafkaErrorCode as Code},
     metadata::Metadata,
@@ -56,6 +56,11 @@ impl ClientContext for Quiet {
 }
 
 impl ConsumerContext for Quiet {}
+
+/// A consumer of this context; no broker is asked for anything yet.
+pub(crate) fn connect(config: &ClientConfig) -> Result<BaseConsumer<Quiet>, Error> {
+    BaseConsumer::from_config_and_context(config, Quiet::default()).map_err(Error::fatal("connect"))
+}
 
 /// What the brokers know of a topic, or of all. Must come before the consumer is assigned anything, whose records it
 /// would take.

@@ -1,10 +1,12 @@
 //! A plain reader of a whole topic, for tools and tests: no group, committed records only.
 
-use crate::{Error, KafkaSettings, Record, admin, client::Quiet};
+use crate::{
+    Error, KafkaSettings, Record, admin,
+    client::{Quiet, connect},
+};
 use bytes::Bytes;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
-    config::FromClientConfigAndContext as _,
     consumer::{BaseConsumer, Consumer as _},
     error::KafkaError,
 };
@@ -54,9 +56,7 @@ impl Reader {
             .set("fetch.message.max.bytes", "8388608")
             .set("fetch.queue.backoff.ms", "5")
             .set("queued.max.messages.kbytes", "32768");
-        let consumer: BaseConsumer<Quiet> =
-            BaseConsumer::from_config_and_context(&config, Quiet::default())
-                .map_err(Error::fatal("connect"))?;
+        let consumer = connect(&config)?;
         let count = admin::partition_count(&consumer, topic)?.ok_or_else(|| Error::Topic {
             topic: topic.to_owned(),
             problem: "does not exist".to_owned(),

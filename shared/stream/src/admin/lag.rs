@@ -1,12 +1,8 @@
 //! How far a group is behind.
 
 use super::topics::{blocking, partition_count};
-use crate::{Error, KafkaSettings, Reader, Start, client::Quiet};
-use rdkafka::{
-    Offset, TopicPartitionList,
-    config::FromClientConfigAndContext as _,
-    consumer::{BaseConsumer, Consumer as _},
-};
+use crate::{Error, KafkaSettings, Reader, Start, client::connect};
+use rdkafka::{Offset, TopicPartitionList, consumer::Consumer as _};
 use std::{collections::BTreeMap, time::Duration};
 
 /// One partition's offsets.
@@ -40,9 +36,7 @@ fn lag_of(kafka: &KafkaSettings, group: &str, topic: &str) -> Result<Vec<Partiti
         .set("enable.auto.commit", "false")
         .set("isolation.level", "read_committed")
         .set("allow.auto.create.topics", "false");
-    let consumer: BaseConsumer<Quiet> =
-        BaseConsumer::from_config_and_context(&config, Quiet::default())
-            .map_err(Error::fatal("connect"))?;
+    let consumer = connect(&config)?;
     let patience = Duration::from_secs(10);
     let count = partition_count(&consumer, topic)?.ok_or_else(|| Error::Topic {
         topic: topic.to_owned(),

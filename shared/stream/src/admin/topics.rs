@@ -2,12 +2,11 @@
 
 use crate::{
     Error, KafkaSettings,
-    client::{Quiet, metadata},
+    client::{Quiet, connect, metadata},
 };
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
-    config::FromClientConfigAndContext as _,
     consumer::{BaseConsumer, Consumer as _},
     error::{KafkaError, RDKafkaErrorCode as Code},
 };
@@ -182,8 +181,7 @@ pub(crate) fn partition_count(
 fn consumer(kafka: &KafkaSettings) -> Result<BaseConsumer<Quiet>, Error> {
     let mut config = kafka.client_config("sightline-admin", &[])?;
     config.set("allow.auto.create.topics", "false");
-    BaseConsumer::from_config_and_context(&config, Quiet::default())
-        .map_err(Error::fatal("connect"))
+    connect(&config)
 }
 
 /// Runs a call that blocks where it may.
