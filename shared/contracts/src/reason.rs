@@ -39,10 +39,16 @@ reasons! {
     Corrupt = "corrupt",
     /// More pixels than the settings allow.
     TooManyPixels = "too-many-pixels",
+    /// The process that decoded the picture died of it.
+    DecoderCrashed = "decoder-crashed",
+    /// Decoding the picture would take, or took, more memory or time than the settings allow.
+    DecodeLimit = "decode-limit",
     /// The tensor does not fit the model.
     WrongShape = "wrong-shape",
     /// The stage failed in a way it should not have: a panic.
     Internal = "internal",
+    /// Services died, again and again, while they worked on this record alone.
+    Crashed = "crashed",
     /// Retried until the budget was spent; the error header has the last failure.
     Exhausted = "exhausted",
 }
