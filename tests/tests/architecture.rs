@@ -57,6 +57,7 @@ fn each_room_opens_only_the_doors_it_may() {
         ("telemetry", vec![]),
         ("storage", vec![]),
         ("vision", vec![]),
+        ("sandbox", vec![]),
         ("convolution", vec![]),
         ("broker", vec![]),
         ("objectstore", vec![]),
@@ -65,7 +66,7 @@ fn each_room_opens_only_the_doors_it_may() {
         ("model", vec!["convolution"]),
         ("stream", vec!["contracts"]),
         ("ingest", service.to_vec()),
-        ("preprocess", [&service[..], &["vision"]].concat()),
+        ("preprocess", [&service[..], &["vision", "sandbox"]].concat()),
         ("infer", [&service[..], &["model"]].concat()),
         ("postprocess", service.to_vec()),
     ]);
@@ -105,6 +106,8 @@ fn each_heavy_library_is_known_to_one_crate() {
         ("candle-core", &["sightline-model", "sightline-convolution"]),
         ("image", &["sightline-vision"]),
         ("s3s", &["sightline-objectstore"]),
+        ("seccompiler", &["sightline-sandbox"]),
+        ("landlock", &["sightline-sandbox"]),
         (
             "kafka-protocol",
             &["sightline-broker", "sightline-testkit", "sightline-e2e"],

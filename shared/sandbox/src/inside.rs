@@ -1,0 +1,98 @@
+//! The worker's side.
+
+use crate::{
+    NAME, confine,
+    frame::{self, Kind},
+    system,
+};
+use std::{
+    any::Any,
+    env, io,
+    os::{fd::AsFd as _, unix::net::UnixStream},
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+};
+
+/// What a worker does with a request: head and body in; the parts of the answer out, which arrive as one piece. Before it
+/// takes memory in proportion to what the body declares, it asks whether it may have so many bytes.
+pub trait Job: FnMut(&[u8], &[u8], &mut dyn FnMut(u64) -> bool) -> Vec<Vec<u8>> {}
+
+impl<F: FnMut(&[u8], &[u8], &mut dyn FnMut(u64) -> bool) -> Vec<Vec<u8>>> Job for F {}
+
+/// Where the process was started as a worker: serves until the service is gone, and gives the status to exit with.
+///
+/// The first line of every `main` whose program a [`Spawner`](crate::Spawner) starts, before threads and files.
+pub fn serve_if_asked(job: impl Job) -> Option<ExitCode> {
+    let mut arguments = env::args();
+    if arguments.next().as_deref() != Some(NAME) {
+        return None;
+    }
+    let parent = arguments.next().and_then(|pid| pid.parse().ok());
+    Some(match parent.map(|parent| serve(parent, job)) {
+        Some(Ok(())) => ExitCode::SUCCESS,
+        Some(Err(error)) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+        None => {
+            eprintln!("{NAME} is started by the service that it works for");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// Bytes that the buffer for requests keeps.
+const KEPT: usize = 1 << 20;
+
+fn serve(parent: u32, mut job: impl Job) -> io::Result<()> {
+    confine::close_inherited()?;
+    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let confined = confine::confine(parent)?;
+    let lacks = confined.lacks.join("\n");
+    let base = confined.base.to_le_bytes();
+    frame::write(&socket, Kind::Ready, &[&base, lacks.as_bytes()])?;
+    system::keep_little();
+    let mut request = Vec::new();
+    while let Some(kind) = frame::read(&socket, &mut request)? {
+        let Some((head, body)) = split(kind, &request) else {
+            return Err(io::Error::other("not a request"));
+        };
+        let mut answered = Vec::new();
+        let mut ask = |bytes: u64| {
+            let asked = frame::write(&socket, Kind::Need, &[&bytes.to_le_bytes()]);
+            let granted = asked.and_then(|()| frame::read(&socket, &mut answered));
+            matches!(granted, Ok(Some(Kind::Granted)))
+        };
+        let work = || job(head, body, &mut ask);
+        match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(parts) => {
+                let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+                frame::write(&socket, Kind::Answer, &parts)?;
+            }
+            Err(panic) => {
+                frame::write(&socket, Kind::Panicked, &[message(&*panic).as_bytes()])?;
+            }
+        }
+        if request.capacity() > KEPT {
+            request = Vec::new();
+        }
+    }
+    Ok(())
+}
+
+/// Head and body of a request.
+fn split(kind: Kind, request: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = request.split_first_chunk::<4>()?;
+    let length = u32::from_le_bytes(*length) as usize;
+    (kind == Kind::Request)
+        .then(|| rest.split_at_checked(length))
+        .flatten()
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
