@@ -46,7 +46,8 @@ pub enum Error {
 pub enum Limit {
     Pixels(u64),
     Side(u32),
-    Bytes(u64),
+    /// The longer side over the shorter.
+    Ratio(u32),
 }
 
 impl fmt::Display for Limit {
@@ -54,7 +55,7 @@ impl fmt::Display for Limit {
         match self {
             Self::Pixels(n) => write!(f, "{n} pixels"),
             Self::Side(n) => write!(f, "{n} pixels a side"),
-            Self::Bytes(n) => write!(f, "{n} bytes decoded"),
+            Self::Ratio(n) => write!(f, "{n} to 1 between the sides"),
         }
     }
 }

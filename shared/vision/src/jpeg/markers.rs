@@ -1,7 +1,12 @@
 //! The marker structure of a JPEG file: ITU-T T.81, annex B.
+//!
+//! Tells files that were cut off, and names kinds that the decoder does not know. No size is taken from here: where the
+//! decoder reads a damaged file otherwise, it is the decoder that counts.
 
 const SOI: u8 = 0xd8;
 const EOI: u8 = 0xd9;
+/// Begins the frames of a hierarchical file.
+const DHP: u8 = 0xde;
 
 /// A marker and where its segment lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +62,26 @@ fn next_code(bytes: &[u8], from: usize) -> Option<usize> {
 /// embedded preview is not taken for the picture's.
 pub(crate) fn is_complete(bytes: &[u8]) -> bool {
     markers(bytes).any(|marker| marker.code == EOI)
+}
+
+/// The kind of a file that the decoder does not know, once it has refused it: T.81, table B.1.
+pub(crate) fn unsupported(bytes: &[u8]) -> Option<&'static str> {
+    let frame = markers(bytes)
+        .find(|marker| matches!(marker.code, 0xc0..=0xcf | DHP) && !is_table(marker.code))?;
+    let header = bytes.get(frame.start..frame.start + 3)?;
+    match frame.code {
+        0xc3 => Some("lossless coding"),
+        0xc5..=0xc7 | DHP => Some("hierarchical coding"),
+        0xc9..=0xcf => Some("arithmetic coding"),
+        _ if header[0] != 8 => Some("12 bits for a sample: only 8 are supported"),
+        _ if header[1..] == [0, 0] => Some("a height that is only told after the first scan (DNL)"),
+        _ => None,
+    }
+}
+
+/// Codes between those of the frame headers that are none: DHT, JPG, DAC.
+fn is_table(code: u8) -> bool {
+    matches!(code, 0xc4 | 0xc8 | 0xcc)
 }
 
 #[cfg(test)]

@@ -2,78 +2,136 @@
 //!
 //! Where it and libjpeg, which Pillow uses, differ by more than a rounding of the inverse cosine transform, libjpeg's
 //! arithmetic is used: see [`chroma`].
+//!
+//! One reader of the header decides sizes, zune's: what else is needed of the header is learned by watching it read
+//! ([`source`]). [`markers`] only tells a file that was cut off, and why one was refused.
 
 mod chroma;
+mod frame;
 mod halved;
 mod markers;
+mod source;
 
-use crate::{
-    Error, Format, Limits, Picture,
-    decode::{spread, upright},
-};
+use crate::{Error, Format, Limits, Picture, samples::spread_grey, turn};
+use frame::Frame;
+use halved::Rearranged;
 use image::metadata::Orientation;
-use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
+use source::{Source, Trace};
+use zune_core::{colorspace::ColorSpace, options::DecoderOptions};
 use zune_jpeg::{JpegDecoder, errors::DecodeErrors};
 
 const FORMAT: Format = Format::Jpeg;
 
-/// Bytes a pixel costs: the output, and the coefficients that a progressive file has in memory until its last scan.
-const BYTES_PER_PIXEL: u64 = 3 + 4 * 2;
+/// The decoder's tables, and the copies of EXIF, which is one segment of at most 64 KiB.
+const OVERHEAD: u64 = 256 << 10;
 
-pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Error> {
-    let mut decoder = decoder(bytes, ColorSpace::RGB);
-    decoder
-        .decode_headers()
-        .map_err(|error| sort(bytes, error))?;
-    let (width, height) = decoder
-        .dimensions()
-        .ok_or_else(|| Error::corrupt(FORMAT, "no frame header"))?;
-    let size = (width as u32, height as u32);
-    limits.check(size.0, size.1, BYTES_PER_PIXEL)?;
-    if !markers::is_complete(bytes) {
-        return Err(Error::Truncated { format: FORMAT });
-    }
-    let orientation = decoder
-        .exif()
-        .and_then(|exif| Orientation::from_exif_chunk(exif));
-    let rgb = match decoder.input_colorspace() {
-        Some(ColorSpace::Luma) => {
-            spread(&pixels(bytes, size, ColorSpace::Luma)?, |[grey]| [grey; 3])
-        }
-        Some(ColorSpace::YCbCr) => match halved::Rearranged::new(bytes) {
-            Some(rearranged) => rearranged.decode()?,
-            None => pixels(bytes, size, ColorSpace::RGB)?,
-        },
-        _ => pixels(bytes, size, ColorSpace::RGB)?,
-    };
-    upright(
-        FORMAT,
-        size,
-        rgb,
-        orientation.unwrap_or(Orientation::NoTransforms),
-    )
+pub(crate) struct Header<'a> {
+    bytes: &'a [u8],
+    decoder: JpegDecoder<Source<'a>>,
+    frame: Frame,
+    orientation: Orientation,
 }
 
-fn decoder(bytes: &[u8], output: ColorSpace) -> JpegDecoder<ZCursor<&[u8]>> {
+impl<'a> Header<'a> {
+    pub fn open(bytes: &'a [u8], limits: &Limits) -> Result<Self, Error> {
+        let (mut decoder, trace) = decoder(bytes, ColorSpace::RGB);
+        let read = decoder.decode_headers();
+        read.map_err(|error| sort(bytes, error))?;
+        let frame = Frame::of(bytes, &decoder, &trace)
+            .ok_or_else(|| Error::corrupt(FORMAT, "no frame header"))?;
+        limits.check(FORMAT, frame.size)?;
+        let exif = decoder.exif();
+        let orientation = exif.and_then(|exif| Orientation::from_exif_chunk(exif));
+        Ok(Self {
+            bytes,
+            decoder,
+            frame,
+            orientation: orientation.unwrap_or(Orientation::NoTransforms),
+        })
+    }
+
+    pub fn size(&self) -> (u32, u32) {
+        self.frame.size
+    }
+
+    pub fn memory(&self) -> u64 {
+        let (width, height) = self.size();
+        let picture = 3 * u64::from(width) * u64::from(height);
+        let decoding = match Rearranged::plan(&self.frame) {
+            // Where it can't be had, the frame is decoded as it is.
+            Some(plan) => plan
+                .memory(self.bytes.len())
+                .max(picture + self.frame.working_memory()),
+            None => picture + self.frame.working_memory(),
+        };
+        let turning = if turn::transposes(self.orientation) {
+            2 * picture
+        } else {
+            0
+        };
+        decoding.max(turning) + OVERHEAD
+    }
+
+    pub fn decode(self) -> Result<Picture, Error> {
+        let Self {
+            bytes,
+            decoder,
+            frame,
+            orientation,
+        } = self;
+        if !markers::is_complete(bytes) {
+            return Err(Error::Truncated { format: FORMAT });
+        }
+        let rgb = match Rearranged::plan(&frame).and_then(|plan| plan.decode(bytes)) {
+            Some(decoded) => decoded?,
+            None => pixels(bytes, decoder, &frame)?,
+        };
+        turn::upright(FORMAT, frame.size, rgb, orientation)
+    }
+}
+
+fn decoder(bytes: &[u8], output: ColorSpace) -> (JpegDecoder<Source<'_>>, Trace) {
     let side = usize::from(u16::MAX);
     let options = DecoderOptions::default()
         .set_strict_mode(true)
         .set_max_width(side)
         .set_max_height(side)
         .jpeg_set_out_colorspace(output);
-    JpegDecoder::new_with_options(ZCursor::new(bytes), options)
+    let (source, trace) = Source::new(bytes);
+    (JpegDecoder::new_with_options(source, options), trace)
 }
 
-/// All pixels of a file whose frame has this size, interleaved.
-fn pixels(bytes: &[u8], (width, height): (u32, u32), output: ColorSpace) -> Result<Vec<u8>, Error> {
-    let mut pixels = vec![0; output.num_components() * width as usize * height as usize];
-    decoder(bytes, output)
-        .decode_into(&mut pixels)
+/// The frame as RGB, by the decoder that has read its header.
+fn pixels(bytes: &[u8], mut decoder: JpegDecoder<Source>, frame: &Frame) -> Result<Vec<u8>, Error> {
+    let count = frame.size.0 as usize * frame.size.1 as usize;
+    let mut rgb = vec![0; 3 * count];
+    let grey = frame.colour == ColorSpace::Luma;
+    if grey {
+        let options = decoder.options().jpeg_set_out_colorspace(ColorSpace::Luma);
+        decoder.set_options(options);
+    }
+    let samples = if grey {
+        &mut rgb[..count]
+    } else {
+        &mut rgb[..]
+    };
+    decoder
+        .decode_into(samples)
         .map_err(|error| sort(bytes, error))?;
-    Ok(pixels)
+    drop(decoder);
+    if grey {
+        spread_grey(&mut rgb);
+    }
+    Ok(rgb)
 }
 
 fn sort(bytes: &[u8], error: DecodeErrors) -> Error {
+    if let Some(kind) = markers::unsupported(bytes) {
+        return Error::Unsupported {
+            format: FORMAT,
+            source: kind.into(),
+        };
+    }
     match error {
         DecodeErrors::Unsupported(_) => Error::Unsupported {
             format: FORMAT,

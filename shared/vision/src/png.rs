@@ -1,0 +1,167 @@
+//! PNG, by the png crate itself: it gives rows, so that the picture is the only thing of its own size, and it can be told
+//! not to inflate profiles and texts.
+
+use crate::{Error, Format, Limits, Picture, turn::Canvas};
+use image::metadata::Orientation;
+use png::{ColorType, Decoder, DecodingError, Reader, Transformations};
+use std::io::{Cursor, ErrorKind};
+
+const FORMAT: Format = Format::Png;
+
+/// Of the decoder: its inflater, its buffers for chunks and rows at their smallest.
+const OVERHEAD: u64 = 768 << 10;
+
+/// Rows that the decoder may hold before it moves them out of its buffer, which grows by doubling; and ours.
+const ROWS: u64 = 18;
+
+pub(crate) struct Header<'a> {
+    reader: Reader<Cursor<&'a [u8]>>,
+}
+
+impl<'a> Header<'a> {
+    pub fn open(bytes: &'a [u8], limits: &Limits) -> Result<Self, Error> {
+        // The only chunk without a bound that is still read is EXIF, and that is as long as the file says it is.
+        let unbounded = png::Limits { bytes: usize::MAX };
+        let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), unbounded);
+        decoder.set_ignore_text_chunk(true);
+        decoder.set_ignore_iccp_chunk(true);
+        // To RGB or grey of 8 bits, row by row; of 16 bits the high byte.
+        decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
+        let size = decoder.read_header_info().map_err(sort)?.size();
+        limits.check(FORMAT, size)?;
+        let reader = decoder.read_info().map_err(sort)?;
+        Ok(Self { reader })
+    }
+
+    pub fn size(&self) -> (u32, u32) {
+        self.reader.info().size()
+    }
+
+    /// The picture, some rows, and EXIF, of which there are copies.
+    pub fn memory(&self) -> u64 {
+        let (width, height) = self.size();
+        let row = self.reader.info().raw_row_length().max(4 * width as usize) as u64;
+        let exif = self.reader.info().exif_metadata.as_ref();
+        let exif = exif.map_or(0, |exif| exif.len() as u64);
+        3 * u64::from(width) * u64::from(height) + ROWS * row + 3 * exif + OVERHEAD
+    }
+
+    pub fn decode(self) -> Result<Picture, Error> {
+        let Self { mut reader } = self;
+        let size = reader.info().size();
+        let exif = reader.info().exif_metadata.as_deref();
+        // Metadata that can't be read is no reason to refuse the picture.
+        let orientation = exif.and_then(Orientation::from_exif_chunk);
+        let mut canvas = Canvas::new(size, orientation.unwrap_or(Orientation::NoTransforms));
+        let line = reader.output_line_size(size.0);
+        let mut line = vec![0; line.ok_or_else(|| Error::corrupt(FORMAT, "rows too long"))?];
+        let (color, _) = reader.output_color_type();
+        for pass in passes(reader.info().interlaced) {
+            for y in pass.rows(size) {
+                match canvas.row(y) {
+                    Some(row) if color == ColorType::Rgb && pass.step.0 == 1 => {
+                        read_row(&mut reader, row)?;
+                    }
+                    _ => {
+                        read_row(&mut reader, &mut line)?;
+                        put(&mut canvas, color, &pass, y, &line[..], size);
+                    }
+                }
+            }
+        }
+        // Checks that the coded data ends as it should.
+        match reader.read_row(&mut line).map_err(sort)? {
+            None => canvas.finish(FORMAT),
+            Some(_) => Err(Error::corrupt(FORMAT, "more rows than its height")),
+        }
+    }
+}
+
+fn read_row(reader: &mut Reader<Cursor<&[u8]>>, row: &mut [u8]) -> Result<(), Error> {
+    let read = reader.read_row(row).map_err(sort)?;
+    read.map(drop)
+        .ok_or_else(|| Error::corrupt(FORMAT, "fewer rows than its height"))
+}
+
+/// Puts a row of a pass, of 8-bit samples.
+fn put(
+    canvas: &mut Canvas,
+    color: ColorType,
+    pass: &Pass,
+    y: usize,
+    line: &[u8],
+    (width, _): (u32, u32),
+) {
+    let columns = pass.columns(width);
+    let (x, step) = (pass.start.0, pass.step.0);
+    match color {
+        ColorType::Grayscale | ColorType::Indexed => {
+            let pixels = line[..columns].iter();
+            canvas.put(y, x, step, pixels.map(|grey| [*grey; 3]));
+        }
+        ColorType::GrayscaleAlpha => {
+            let (pixels, _) = line[..2 * columns].as_chunks::<2>();
+            canvas.put(y, x, step, pixels.iter().map(|[grey, _]| [*grey; 3]));
+        }
+        ColorType::Rgb => {
+            let (pixels, _) = line[..3 * columns].as_chunks::<3>();
+            canvas.put(y, x, step, pixels.iter().copied());
+        }
+        ColorType::Rgba => {
+            let (pixels, _) = line[..4 * columns].as_chunks::<4>();
+            canvas.put(y, x, step, pixels.iter().map(|[r, g, b, _]| [*r, *g, *b]));
+        }
+    }
+}
+
+/// The pixels that one pass over the picture holds: those of each `step`-th column and row.
+struct Pass {
+    start: (usize, usize),
+    step: (usize, usize),
+}
+
+/// Without interlacing one pass, else the seven of Adam7: PNG (third edition), 8.1.
+fn passes(interlaced: bool) -> impl Iterator<Item = Pass> {
+    const PLAIN: [(usize, usize, usize, usize); 1] = [(0, 0, 1, 1)];
+    const ADAM7: [(usize, usize, usize, usize); 7] = [
+        (0, 0, 8, 8),
+        (4, 0, 8, 8),
+        (0, 4, 4, 8),
+        (2, 0, 4, 4),
+        (0, 2, 2, 4),
+        (1, 0, 2, 2),
+        (0, 1, 1, 2),
+    ];
+    let table: &[_] = if interlaced { &ADAM7 } else { &PLAIN };
+    table.iter().map(|&(x, y, across, down)| Pass {
+        start: (x, y),
+        step: (across, down),
+    })
+}
+
+impl Pass {
+    fn columns(&self, width: u32) -> usize {
+        (width as usize)
+            .saturating_sub(self.start.0)
+            .div_ceil(self.step.0)
+    }
+
+    /// The picture's rows that the pass has; none where it has no column.
+    fn rows(&self, (width, height): (u32, u32)) -> impl Iterator<Item = usize> + use<> {
+        let end = if self.columns(width) > 0 {
+            height as usize
+        } else {
+            0
+        };
+        (self.start.1..end).step_by(self.step.1)
+    }
+}
+
+fn sort(error: DecodingError) -> Error {
+    match error {
+        DecodingError::IoError(io) if io.kind() == ErrorKind::UnexpectedEof => {
+            Error::Truncated { format: FORMAT }
+        }
+        error => Error::corrupt(FORMAT, error),
+    }
+}

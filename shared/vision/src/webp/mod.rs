@@ -1,0 +1,139 @@
+//! WebP, by image-webp itself: through the image crate its limit on metadata can't be set.
+
+mod source;
+
+use crate::{Error, Format, Limits, Picture, samples::drop_alpha, turn};
+use image::metadata::Orientation;
+use image_webp::{DecodingError, WebPDecoder};
+use source::Source;
+use std::io::ErrorKind;
+
+const FORMAT: Format = Format::Webp;
+
+/// EXIF larger than this is not read: a chunk may declare 4 GiB, and the decoder allocates what is declared.
+const MOST_EXIF: usize = 1 << 20;
+
+/// What a partition of a lossy frame may declare, which the decoder allocates before it reads.
+const PARTITION: u64 = 1 << 24;
+
+/// Tables, and EXIF while it is read.
+const OVERHEAD: u64 = 2 << 20;
+
+pub(crate) struct Header<'a> {
+    bytes: &'a [u8],
+    decoder: WebPDecoder<Source<'a>>,
+    lossy: bool,
+    orientation: Orientation,
+}
+
+impl<'a> Header<'a> {
+    pub fn open(bytes: &'a [u8], limits: &Limits) -> Result<Self, Error> {
+        let (source, canvas) = Source::new(bytes);
+        let mut decoder = WebPDecoder::new(source).map_err(|error| sort(bytes, error))?;
+        let size = decoder.dimensions();
+        limits.check(FORMAT, size)?;
+        canvas.set(size);
+        decoder.set_memory_limit(MOST_EXIF);
+        // Metadata that can't be read is no reason to refuse the picture.
+        let exif = decoder.exif_metadata().ok().flatten();
+        let orientation = exif.and_then(|exif| Orientation::from_exif_chunk(&exif));
+        Ok(Self {
+            bytes,
+            lossy: decoder.is_lossy(),
+            orientation: orientation.unwrap_or(Orientation::NoTransforms),
+            decoder,
+        })
+    }
+
+    pub fn size(&self) -> (u32, u32) {
+        self.decoder.dimensions()
+    }
+
+    /// From image-webp's `read_image` and what it calls; in eighths of a byte a pixel.
+    ///
+    /// Not bounded are the Huffman codes of lossless data: up to 65,536 groups of them, of which the coded data says the
+    /// number, cost up to 60 kB each. A photograph has some hundreds; whoever decodes strangers' bytes bounds the process.
+    pub fn memory(&self) -> u64 {
+        let (width, height) = self.size();
+        let pixels = u64::from(width) * u64::from(height);
+        let alpha = self.decoder.has_alpha();
+        // Luma and halved colour of a lossy frame, and what the decoder notes of each 16×16 pixels.
+        let yuv = 12 + 4;
+        // Predictors, colour transform, and which codes hold where: at most one for each 4×4 pixels.
+        let lossless = 32 + 6;
+        // Alpha is coded as a lossless picture, its channel then taken out of it.
+        let alpha_plane = lossless + 8;
+        let output = if alpha { 32 } else { 24 };
+        let frame = match (self.lossy, alpha) {
+            (true, false) => yuv,
+            (true, true) => yuv + alpha_plane,
+            // Straight into the output.
+            (false, true) => lossless - 32,
+            (false, false) => lossless,
+        };
+        let eighths = if self.decoder.is_animated() {
+            // A frame that may have alpha whatever the header says, and the canvas that it is laid on.
+            output + 32 + 32 + yuv + alpha_plane
+        } else {
+            output + frame
+        };
+        let turned = if turn::transposes(self.orientation) {
+            48
+        } else {
+            0
+        };
+        let edges = 64 * (u64::from(width) + u64::from(height)) + 4096;
+        // Coded data is copied twice, the first time into a buffer that grows by doubling.
+        let coded = if self.lossy {
+            3 * self.bytes.len() as u64 + PARTITION.min(3 * pixels + (1 << 19))
+        } else {
+            huffman(pixels)
+        };
+        pixels * eighths.max(turned) / 8 + edges + coded + OVERHEAD
+    }
+
+    pub fn decode(self) -> Result<Picture, Error> {
+        let Self {
+            bytes,
+            mut decoder,
+            orientation,
+            ..
+        } = self;
+        let size = decoder.dimensions();
+        let length = decoder.output_buffer_size();
+        let mut pixels = vec![0; length.ok_or_else(|| Error::corrupt(FORMAT, "too large"))?];
+        decoder
+            .read_image(&mut pixels)
+            .map_err(|error| sort(bytes, error))?;
+        let alpha = decoder.has_alpha();
+        drop(decoder);
+        let rgb = if alpha { drop_alpha(pixels) } else { pixels };
+        turn::upright(FORMAT, size, rgb, orientation)
+    }
+}
+
+/// What an encoder's Huffman codes take: more groups of them in larger pictures.
+fn huffman(pixels: u64) -> u64 {
+    (4 << 20) + pixels / 4
+}
+
+/// The decoder calls a file that ends early damaged.
+fn sort(bytes: &[u8], error: DecodingError) -> Error {
+    match error {
+        DecodingError::UnsupportedFeature(_) => Error::Unsupported {
+            format: FORMAT,
+            source: error.into(),
+        },
+        DecodingError::IoError(io) if io.kind() == ErrorKind::UnexpectedEof => {
+            Error::Truncated { format: FORMAT }
+        }
+        _ if is_cut(bytes) => Error::Truncated { format: FORMAT },
+        error => Error::corrupt(FORMAT, error),
+    }
+}
+
+/// Whether the file is shorter than its RIFF header says.
+fn is_cut(bytes: &[u8]) -> bool {
+    let declared = bytes.get(4..8).and_then(|size| size.try_into().ok());
+    declared.is_some_and(|size| bytes.len() as u64 - 8 < u64::from(u32::from_le_bytes(size)))
+}
