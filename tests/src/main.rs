@@ -5,6 +5,9 @@ use sightline_telemetry::service;
 use std::{env, path::Path, process::ExitCode};
 
 fn main() -> ExitCode {
+    if let Some(status) = sightline_preprocess::decode_if_asked() {
+        return status;
+    }
     let called = env::args_os().next().unwrap_or_default();
     let name = Path::new(&called).file_name().unwrap_or_default();
     match name.to_str() {

@@ -105,6 +105,9 @@ impl Command {
 /// Runs the command that the arguments name. Exits with 0 when it did what was asked, 1 when it failed or an image
 /// could not be classified, 2 when the arguments are wrong.
 pub fn main() -> ExitCode {
+    if let Some(status) = sightline_preprocess::decode_if_asked() {
+        return status;
+    }
     let cli = Cli::parse();
     let logs = Logs {
         directives: cli.log.as_deref().unwrap_or(cli.command.default_log()),

@@ -1,5 +1,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    sightline_telemetry::service::main(sightline_preprocess::run)
+    sightline_preprocess::decode_if_asked()
+        .unwrap_or_else(|| sightline_telemetry::service::main(sightline_preprocess::run))
 }

@@ -1,14 +1,15 @@
 //! What the pictures cost; everything else is measured by the loop.
 
+use crate::recipe::Took;
 use prometheus_client::{
     metrics::{
         counter::Counter,
+        family::Family,
         gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
     registry::{Registry, Unit},
 };
-use std::time::Instant;
 
 /// Clones share their values.
 #[derive(Debug, Clone)]
@@ -20,6 +21,35 @@ pub(crate) struct PictureMetrics {
     pub fetched: Counter,
     pub held: Gauge,
     pub queued: Gauge,
+    pub decode_memory: Gauge,
+    pub deaths: Deaths,
+}
+
+/// Decoders that died, by what of.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Deaths(Family<[(&'static str, &'static str); 1], Counter>);
+
+impl Deaths {
+    /// What a decoder may die of.
+    const CAUSES: [&str; 4] = ["crash", "memory", "time", "outside"];
+
+    #[cfg(target_os = "linux")]
+    pub fn count(&self, failure: &sightline_sandbox::Failure) {
+        use sightline_sandbox::Failure;
+        let [crash, memory, time, outside] = Self::CAUSES;
+        let cause = match failure {
+            Failure::Crashed(_) => crash,
+            Failure::Memory { .. } => memory,
+            Failure::Time(_) => time,
+            Failure::Killed(_) | Failure::Io(_) => outside,
+            Failure::Panicked(_) => return,
+        };
+        self.of(cause).inc();
+    }
+
+    fn of(&self, cause: &'static str) -> Counter {
+        self.0.get_or_create(&[("cause", cause)]).clone()
+    }
 }
 
 impl PictureMetrics {
@@ -33,7 +63,13 @@ impl PictureMetrics {
             fetched: Counter::default(),
             held: Gauge::default(),
             queued: Gauge::default(),
+            decode_memory: Gauge::default(),
+            deaths: Deaths::default(),
         };
+        // Zero is a number that an alert can start from.
+        for cause in Deaths::CAUSES {
+            metrics.deaths.of(cause);
+        }
         let registry = registry.sub_registry_with_prefix("sightline_preprocess");
         for (name, help, metric) in [
             (
@@ -63,6 +99,17 @@ impl PictureMetrics {
             Unit::Bytes,
             metrics.held.clone(),
         );
+        registry.register_with_unit(
+            "decode_memory",
+            "Memory set aside for images that are decoded, beyond what each decoder has; bounded by --decode-memory",
+            Unit::Bytes,
+            metrics.decode_memory.clone(),
+        );
+        registry.register(
+            "decoder_deaths",
+            "Decoders that died, by what of; each but those killed from outside is a dead letter",
+            metrics.deaths.0.clone(),
+        );
         registry.register(
             "queued_images",
             "Images that wait for a thread or are worked on; the wait is bounded by --decode-queue",
@@ -70,12 +117,14 @@ impl PictureMetrics {
         );
         metrics
     }
-}
 
-/// Runs a step and notes how long it took.
-pub(crate) fn timed<T>(histogram: &Histogram, step: impl FnOnce() -> T) -> T {
-    let start = Instant::now();
-    let result = step();
-    histogram.observe(start.elapsed().as_secs_f64());
-    result
+    pub fn took(&self, took: &Took) {
+        for (histogram, took) in [
+            (&self.decode, took.decode),
+            (&self.resize, took.resize),
+            (&self.thumbnail, took.thumbnail),
+        ] {
+            histogram.observe(took.as_secs_f64());
+        }
+    }
 }

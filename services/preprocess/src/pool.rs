@@ -1,4 +1,5 @@
-//! Threads for pixels: sized, named, behind a bounded queue, so that decoding never stalls the reactor.
+//! Threads for pixels: sized, named, behind a bounded queue, so that decoding never stalls the reactor. Each has something
+//! of its own that its work is done with.
 
 use anyhow::Context;
 use prometheus_client::metrics::gauge::Gauge;
@@ -10,11 +11,11 @@ use std::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-type Job = Box<dyn FnOnce() + Send>;
+type Job<T> = Box<dyn FnOnce(&mut T) + Send>;
 
 /// Dropping it lets the threads finish what they do and waits for them.
-pub(crate) struct Pool {
-    jobs: Option<mpsc::Sender<Job>>,
+pub(crate) struct Pool<T> {
+    jobs: Option<mpsc::Sender<Job<T>>>,
     threads: Vec<JoinHandle<()>>,
     queued: Gauge,
 }
@@ -23,21 +24,25 @@ pub(crate) struct Pool {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Panicked;
 
-impl Pool {
-    /// `queue` jobs may wait for a thread; `queued` shows how many wait or run.
+impl<T: 'static> Pool<T> {
+    /// `queue` jobs may wait for a thread; `queued` shows how many wait or run. `equip` makes what a thread has of its own,
+    /// on that thread.
     pub fn start(
         threads: NonZero<usize>,
         queue: NonZero<usize>,
         queued: Gauge,
+        equip: impl Fn() -> T + Send + Clone + 'static,
     ) -> anyhow::Result<Self> {
-        let (jobs, receiver) = mpsc::channel::<Job>(queue.get());
+        let (jobs, receiver) = mpsc::channel::<Job<T>>(queue.get());
         let receiver = Arc::new(Mutex::new(receiver));
         let work = |number| {
             let receiver = Arc::clone(&receiver);
+            let equip = equip.clone();
             let name = format!("pixels-{number}");
             thread::Builder::new().name(name).spawn(move || {
+                let mut equipment = equip();
                 while let Some(job) = next(&receiver) {
-                    job()
+                    job(&mut equipment)
                 }
             })
         };
@@ -53,17 +58,17 @@ impl Pool {
     }
 
     /// Waits for a free place in the queue, then for the result. Work nobody waits for any longer is not begun.
-    pub async fn run<T: Send + 'static>(
+    pub async fn run<R: Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Panicked> {
+        work: impl FnOnce(&mut T) -> R + Send + 'static,
+    ) -> Result<R, Panicked> {
         let (answer, result) = oneshot::channel();
         let queued = self.queued.clone();
         queued.inc();
-        let job = move || {
+        let job = move |equipment: &mut T| {
             if !answer.is_closed() {
                 // A panic drops the answer, which tells the one who waits.
-                let _ = catch_unwind(AssertUnwindSafe(|| answer.send(work())));
+                let _ = catch_unwind(AssertUnwindSafe(|| answer.send(work(equipment))));
             }
         };
         let place = Place(queued);
@@ -88,14 +93,14 @@ impl Drop for Place {
 }
 
 /// One idle thread waits in the queue, the others for the lock.
-fn next(receiver: &Mutex<mpsc::Receiver<Job>>) -> Option<Job> {
+fn next<T>(receiver: &Mutex<mpsc::Receiver<Job<T>>>) -> Option<Job<T>> {
     receiver
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .blocking_recv()
 }
 
-impl Drop for Pool {
+impl<T> Drop for Pool<T> {
     fn drop(&mut self) {
         self.jobs = None;
         for thread in self.threads.drain(..) {
@@ -109,20 +114,20 @@ mod tests {
     use super::*;
     use std::sync::mpsc as std_mpsc;
 
-    fn pool(threads: usize, queue: usize) -> Pool {
+    fn pool(threads: usize, queue: usize) -> Pool<()> {
         let count = |n| NonZero::new(n).unwrap();
-        Pool::start(count(threads), count(queue), Gauge::default()).unwrap()
+        Pool::start(count(threads), count(queue), Gauge::default(), || ()).unwrap()
     }
 
     #[tokio::test]
     async fn threads_have_names_and_survive_panics() {
         let pool = pool(1, 1);
         assert_eq!(
-            pool.run(|| panic!("on purpose")).await,
+            pool.run(|_| panic!("on purpose")).await,
             Err::<(), _>(Panicked)
         );
         let name = pool
-            .run(|| thread::current().name().map(str::to_owned))
+            .run(|_| thread::current().name().map(str::to_owned))
             .await;
         assert_eq!(name, Ok(Some("pixels-0".to_owned())));
         assert_eq!(pool.queued.get(), 0);
@@ -134,11 +139,11 @@ mod tests {
         let (go, gate) = std_mpsc::sync_channel::<()>(1);
         let (begun, order) = std_mpsc::sync_channel(2);
         let first = begun.clone();
-        let mut busy = Box::pin(pool.run(move || {
+        let mut busy = Box::pin(pool.run(move |_| {
             let _ = gate.recv();
             let _ = first.send("first");
         }));
-        let mut given_up = Box::pin(pool.run(move || begun.send("given up").is_ok()));
+        let mut given_up = Box::pin(pool.run(move |_| begun.send("given up").is_ok()));
         assert!(futures::poll!(&mut busy).is_pending());
         assert!(futures::poll!(&mut given_up).is_pending());
         drop(given_up);

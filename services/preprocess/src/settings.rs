@@ -2,11 +2,12 @@
 
 use crate::Manifest;
 use clap::{Args, Parser, ValueEnum};
+use serde::{Deserialize, Serialize};
 use sightline_storage::StorageSettings;
-use sightline_stream::{KafkaSettings, LoopSettings};
+use sightline_stream::{KafkaSettings, LoopSettings, duration};
 use sightline_telemetry::{TelemetrySettings, service, settings};
 use sightline_vision::{Fit, Limits, ThumbnailSpec};
-use std::{num::NonZero, thread};
+use std::{num::NonZero, path::PathBuf, thread, time::Duration};
 
 /// Reads image references from `images`, fetches and decodes the images and writes tensors and thumbnails to `tensors`.
 #[derive(Debug, Clone, Parser)]
@@ -37,9 +38,9 @@ pub struct ImageSettings {
     )]
     pub manifest: Manifest,
     /// Largest object that is fetched
-    #[arg(long, env = "SIGHTLINE_MAX_OBJECT_BYTES", value_name = "BYTES", default_value_t = 32 << 20)]
+    #[arg(long, env = "SIGHTLINE_MAX_OBJECT_BYTES", value_name = "BYTES", default_value_t = 64 << 20)]
     pub max_object_bytes: u64,
-    /// Bytes of objects that are being fetched or wait to be decoded; further fetches wait
+    /// Bytes of objects that are being fetched, wait to be decoded or are decoded; further fetches wait
     #[arg(long, env = "SIGHTLINE_MAX_HELD_BYTES", value_name = "BYTES", default_value_t = 128 << 20)]
     pub max_held_bytes: u64,
     /// Largest image that is decoded: width times height
@@ -47,7 +48,7 @@ pub struct ImageSettings {
         long,
         env = "SIGHTLINE_MAX_PIXELS",
         value_name = "PIXELS",
-        default_value_t = 50_000_000
+        default_value_t = 100_000_000
     )]
     pub max_pixels: u64,
     /// Longest side of an image that is decoded
@@ -55,17 +56,38 @@ pub struct ImageSettings {
         long,
         env = "SIGHTLINE_MAX_SIDE",
         value_name = "PIXELS",
-        default_value_t = 65_535
+        default_value_t = 32_768
     )]
     pub max_side: u32,
-    /// Memory that the pixels of one image may take while it is decoded
+    /// How many times as long as its shorter side the longer side of an image may be
     #[arg(
         long,
-        env = "SIGHTLINE_MAX_DECODED_BYTES",
-        value_name = "BYTES",
-        default_value_t = 600_000_000
+        env = "SIGHTLINE_MAX_RATIO",
+        value_name = "TIMES",
+        default_value_t = 64
     )]
-    pub max_decoded_bytes: u64,
+    pub max_ratio: u32,
+    /// Memory that images may take while they are decoded, all together; by default what the memory limit of the process
+    /// leaves
+    #[arg(long, env = "SIGHTLINE_DECODE_MEMORY", value_name = "BYTES")]
+    pub decode_memory: Option<u64>,
+    /// Work on one image after which it is given up, in processor time; only with --decode-isolation process
+    #[arg(long, env = "SIGHTLINE_DECODE_TIME", value_parser = duration, default_value = "10s")]
+    pub decode_time: Duration,
+    /// Where images are decoded: in processes that can reach nothing and end alone, or in threads of the service, which end
+    /// with it [default: process on Linux, thread elsewhere]
+    #[arg(
+        long,
+        env = "SIGHTLINE_DECODE_ISOLATION",
+        value_enum,
+        default_value_t,
+        hide_default_value = true
+    )]
+    pub decode_isolation: Isolation,
+    /// The program that is started to decode, instead of this one: for a service that runs within another program, such
+    /// as a test
+    #[arg(long, env = "SIGHTLINE_DECODE_PROGRAM", value_name = "FILE", hide = true)]
+    pub decode_program: Option<PathBuf>,
     /// Threads that decode and resize; by default the cores that the process may use
     #[arg(long, env = "SIGHTLINE_DECODE_THREADS", value_name = "N")]
     pub decode_threads: Option<NonZero<usize>>,
@@ -106,7 +128,25 @@ pub struct ImageSettings {
     pub thumbnail_fit: ThumbnailFit,
 }
 
+/// What an image that its decoder can't stand takes with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Isolation {
+    /// A process: its own.
+    Process,
+    /// The service.
+    Thread,
+}
+
+impl Default for Isolation {
+    fn default() -> Self {
+        match cfg!(target_os = "linux") {
+            true => Self::Process,
+            false => Self::Thread,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum TensorType {
     U8,
     F32,
@@ -140,7 +180,7 @@ impl ImageSettings {
         Limits {
             max_pixels: self.max_pixels,
             max_side: self.max_side,
-            max_alloc_bytes: self.max_decoded_bytes,
+            max_ratio: self.max_ratio,
         }
     }
 
@@ -154,6 +194,11 @@ impl ImageSettings {
             height: self.thumbnail_height,
             fit,
         }
+    }
+
+    /// Bytes to set aside for an object: it is here, and in the decoder while it is handed over.
+    pub(crate) fn held_for(&self, bytes: u64) -> u64 {
+        bytes.saturating_mul(2)
     }
 
     pub(crate) fn threads(&self) -> NonZero<usize> {
@@ -170,8 +215,8 @@ impl ImageSettings {
         let checks = [
             (self.max_object_bytes == 0, "--max-object-bytes: at least 1"),
             (
-                self.max_held_bytes < self.max_object_bytes,
-                "--max-held-bytes: at least --max-object-bytes",
+                self.max_held_bytes < self.held_for(self.max_object_bytes),
+                "--max-held-bytes: at least twice --max-object-bytes",
             ),
             (
                 self.max_held_bytes > 1 << 40,
@@ -179,9 +224,18 @@ impl ImageSettings {
             ),
             (self.max_pixels == 0, "--max-pixels: at least 1"),
             (self.max_side == 0, "--max-side: at least 1"),
+            (self.max_ratio == 0, "--max-ratio: at least 1"),
             (
-                self.max_decoded_bytes == 0,
-                "--max-decoded-bytes: at least 1",
+                self.decode_memory == Some(0),
+                "--decode-memory: at least 1",
+            ),
+            (
+                self.decode_time < Duration::from_secs(1),
+                "--decode-time: at least 1s",
+            ),
+            (
+                cfg!(not(target_os = "linux")) && self.decode_isolation == Isolation::Process,
+                "--decode-isolation: process needs Linux",
             ),
             (
                 !THUMBNAIL_SIDES.contains(&self.thumbnail_width),

@@ -1,28 +1,28 @@
 //! From an image reference to a tensor and a thumbnail.
 
 use crate::{
-    metrics::{PictureMetrics, timed},
+    decoding::{self, Decode, Undone},
+    metrics::PictureMetrics,
     pool::{Panicked, Pool},
+    recipe::{Made, Recipe},
     settings::{ImageSettings, TensorType},
 };
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use sightline_contracts::{ImageRef, Pixels, Reason, TensorMessage, Topic, now_ms};
 use sightline_storage::{Error as StorageError, Get, Objects};
-use sightline_stream::{Outcome, Output, Record, Rejection, Stage, with_causes};
-use sightline_vision::{
-    Error as VisionError, Limits, Preprocessing, Tensor, ThumbnailSpec, decode, tensor, tensor_f32,
-    thumbnail,
-};
+use sightline_stream::{Outcome, Output, Record, Stage, with_causes};
 use std::{sync::Arc, time::Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The stage function, with its store, its threads and its bounds.
 pub struct Preprocess {
     store: Arc<dyn Objects>,
-    pool: Pool,
-    recipe: Arc<Recipe>,
-    max_object_bytes: u64,
+    pool: Pool<Box<dyn Decode>>,
+    /// The preprocessing, as the messages carry it.
+    described: serde_json::Value,
+    tensor_type: TensorType,
+    settings: ImageSettings,
     /// Room for objects in memory, in units of [`UNIT`] bytes.
     room: Semaphore,
     metrics: PictureMetrics,
@@ -31,42 +31,35 @@ pub struct Preprocess {
 /// A semaphore hands out at most 2³² permits at once, so one stands for a kibibyte.
 const UNIT: u64 = 1024;
 
-/// What is made of the bytes of an image.
-struct Recipe {
-    limits: Limits,
-    preprocessing: Preprocessing,
-    /// The same, as the message carries it.
-    described: serde_json::Value,
-    tensor_type: TensorType,
-    thumbnail: ThumbnailSpec,
-}
-
 impl Preprocess {
-    /// Fails where the manifest can't be read or no thread can be started.
+    /// `memory` is what images may take while they are decoded, all together, in bytes.
+    ///
+    /// # Errors
+    /// Where the manifest can't be read, or no thread or process can be started.
     pub fn new(
         store: Arc<dyn Objects>,
         settings: &ImageSettings,
+        memory: u64,
         registry: &mut Registry,
     ) -> anyhow::Result<Self> {
         let metrics = PictureMetrics::register(registry);
-        let preprocessing = settings.manifest.preprocessing()?;
         let recipe = Recipe {
             limits: settings.limits(),
-            // By way of text: f32 printed as it was written, not as the f64 next to it.
-            described: serde_json::from_str(&serde_json::to_string(&preprocessing)?)?,
-            preprocessing,
+            preprocessing: settings.manifest.preprocessing()?,
             tensor_type: settings.tensor_type,
             thumbnail: settings.thumbnail(),
         };
+        // By way of text: f32 printed as it was written, not as the f64 next to it.
+        let described = serde_json::from_str(&serde_json::to_string(&recipe.preprocessing)?)?;
+        let decoders = decoding::start(settings, recipe, memory, &metrics)?;
+        let (threads, queue) = (settings.threads(), settings.decode_queue);
+        let equip = move || Arc::clone(&decoders).decoder();
         Ok(Self {
             store,
-            pool: Pool::start(
-                settings.threads(),
-                settings.decode_queue,
-                metrics.queued.clone(),
-            )?,
-            recipe: Arc::new(recipe),
-            max_object_bytes: settings.max_object_bytes,
+            pool: Pool::start(threads, queue, metrics.queued.clone(), equip)?,
+            described,
+            tensor_type: settings.tensor_type,
+            settings: settings.clone(),
             room: Semaphore::new(usize::try_from(settings.max_held_bytes.div_ceil(UNIT))?),
             metrics,
         })
@@ -81,26 +74,30 @@ impl Preprocess {
             .record("image_id", tracing::field::display(image.id));
         let expected = self.expected_bytes(&image)?;
         // Held until the bytes are pixels.
-        let room = self.reserve(expected).await?;
+        let room = self.reserve(self.settings.held_for(expected)).await?;
         let bytes = self.fetch(&image, expected).await?;
-        let (recipe, metrics) = (Arc::clone(&self.recipe), self.metrics.clone());
         let parent = record.span.clone();
-        let make = move || {
+        let decode = move |decoder: &mut Box<dyn Decode>| {
             let span = tracing::debug_span!(parent: &parent, "pixels");
-            span.in_scope(|| recipe.make(image, &bytes, &metrics))
+            span.in_scope(|| decoder.decode(&bytes))
         };
-        let made = self.pool.run(make).await;
+        let made = self.pool.run(decode).await;
         drop(room);
-        made.map_err(|Panicked| {
-            Outcome::reject(Reason::Internal, "preprocessing the image panicked")
-        })?
-        .map_err(|error| Outcome::Reject(unreadable(&error)))
+        match made {
+            Ok(Ok(made)) => Ok(self.output(image, made)),
+            Ok(Err(Undone::Rejected(rejection))) => Err(Outcome::Reject(rejection)),
+            Ok(Err(Undone::Later(why))) => Err(Outcome::retry(why)),
+            Err(Panicked) => Err(Outcome::reject(
+                Reason::Internal,
+                "preprocessing the image panicked",
+            )),
+        }
     }
 
     /// The most bytes that the object may have: what the notification said, where it names one unchangeable object,
     /// else the limit.
     fn expected_bytes(&self, image: &ImageRef) -> Result<u64, Outcome> {
-        let limit = self.max_object_bytes;
+        let limit = self.settings.max_object_bytes;
         match image.size {
             Some(0) => Err(Outcome::reject(Reason::Empty, "the object is empty")),
             Some(size) if size > limit => {
@@ -148,6 +145,30 @@ impl Preprocess {
         }
         Ok(object.bytes)
     }
+
+    fn output(&self, mut image: ImageRef, made: Made) -> Output {
+        self.metrics.took(&made.took);
+        image.times.preprocessed_ms = Some(now_ms());
+        let key = image.record_key();
+        let notified_ms = image.times.notified_ms;
+        let message = TensorMessage {
+            image,
+            shape: made.shape,
+            pixels: match self.tensor_type {
+                TensorType::U8 => Pixels::U8(made.pixels.into()),
+                TensorType::F32 => Pixels::F32(floats(&made.pixels)),
+            },
+            thumbnail: made.thumbnail.into(),
+            preprocessing: self.described.clone(),
+        };
+        Output::new(Topic::Tensors, Some(key.into()), message.encode()).notified_at(notified_ms)
+    }
+}
+
+/// Four bytes each, the lowest first.
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    let (values, _) = bytes.as_chunks::<4>();
+    values.iter().map(|value| f32::from_le_bytes(*value)).collect()
 }
 
 impl Stage for Preprocess {
@@ -156,44 +177,6 @@ impl Stage for Preprocess {
             Ok(output) => Outcome::Done(vec![output]),
             Err(outcome) => outcome,
         }
-    }
-}
-
-impl Recipe {
-    /// The work on pixels; runs on a thread of the pool.
-    fn make(
-        &self,
-        mut image: ImageRef,
-        bytes: &[u8],
-        metrics: &PictureMetrics,
-    ) -> Result<Output, VisionError> {
-        let picture = timed(&metrics.decode, || decode(bytes, &self.limits))?;
-        let (shape, pixels) = timed(&metrics.resize, || match self.tensor_type {
-            TensorType::U8 => {
-                let Tensor { shape, data } = tensor(&picture, &self.preprocessing);
-                (shape, Pixels::U8(data.into()))
-            }
-            TensorType::F32 => {
-                let Tensor { shape, data } = tensor_f32(&picture, &self.preprocessing);
-                (shape, Pixels::F32(data))
-            }
-        });
-        let thumbnail = timed(&metrics.thumbnail, || thumbnail(&picture, &self.thumbnail));
-        image.times.preprocessed_ms = Some(now_ms());
-        let key = image.record_key();
-        let notified_ms = image.times.notified_ms;
-        let preprocessing = self.described.clone();
-        let message = TensorMessage {
-            image,
-            shape,
-            pixels,
-            thumbnail: thumbnail.into(),
-            preprocessing,
-        };
-        Ok(
-            Output::new(Topic::Tensors, Some(key.into()), message.encode())
-                .notified_at(notified_ms),
-        )
     }
 }
 
@@ -224,19 +207,4 @@ fn unavailable(error: &StorageError) -> Outcome {
         }
     };
     Outcome::reject(reason, with_causes(error))
-}
-
-fn unreadable(error: &VisionError) -> Rejection {
-    let reason = match error {
-        VisionError::Empty => Reason::Empty,
-        VisionError::Unrecognised { .. } | VisionError::Unsupported { .. } => {
-            Reason::UnsupportedFormat
-        }
-        VisionError::Truncated { .. } | VisionError::Corrupt { .. } => Reason::Corrupt,
-        VisionError::TooManyPixels { .. } => Reason::TooManyPixels,
-    };
-    Rejection {
-        reason,
-        error: with_causes(error),
-    }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use prometheus_client::{encoding::text, registry::Registry};
 use sightline_contracts::{ImageId, ImageRef, Pixels, Reason, TensorMessage, Times, Topic};
-use sightline_preprocess::{ImageSettings, Manifest, Preprocess, TensorType};
+use sightline_preprocess::{ImageSettings, Isolation, Manifest, Preprocess, TensorType};
 use sightline_storage::{Entry, Error, Get, Head, Location, Memory, Object, Objects, Stored};
 use sightline_stream::{Outcome, Record, Stage};
 use sightline_vision::{Limits, Preprocessing, decode, tensor};
@@ -38,6 +38,17 @@ fn record(image: &ImageRef) -> Record {
     Record::new(Topic::Images, None, Some(image.to_json().into()))
 }
 
+/// Memory for decoding, more than any picture here needs.
+const MEMORY: u64 = 1 << 30;
+
+/// The defaults, with the service's own binary to decode in: the one that runs is the tests'.
+fn settings() -> ImageSettings {
+    ImageSettings {
+        decode_program: Some(env!("CARGO_BIN_EXE_preprocess").into()),
+        ..ImageSettings::defaults()
+    }
+}
+
 struct Bench {
     store: Memory,
     stage: Preprocess,
@@ -46,10 +57,14 @@ struct Bench {
 
 impl Bench {
     async fn new(settings: ImageSettings) -> Self {
+        Self::with_memory(settings, MEMORY).await
+    }
+
+    async fn with_memory(settings: ImageSettings, memory: u64) -> Self {
         let store = Memory::new();
         store.create_bucket("photos").await.unwrap();
         let mut registry = Registry::default();
-        let stage = Preprocess::new(Arc::new(store.clone()), &settings, &mut registry).unwrap();
+        let stage = Preprocess::new(Arc::new(store.clone()), &settings, memory, &mut registry).unwrap();
         Self {
             store,
             stage,
@@ -92,7 +107,7 @@ fn message(outcome: Outcome) -> TensorMessage {
 
 #[tokio::test]
 async fn an_image_becomes_a_tensor_and_a_thumbnail() {
-    let bench = Bench::new(ImageSettings::defaults()).await;
+    let bench = Bench::new(settings()).await;
     let bytes = picture("landscape.jpg");
     let mut image = bench.put("a b/ü+1%.jpg", bytes.clone()).await;
     image.size = Some(bytes.len() as u64);
@@ -123,7 +138,7 @@ async fn an_image_becomes_a_tensor_and_a_thumbnail() {
 async fn f32_is_normalised() {
     let bench = Bench::new(ImageSettings {
         tensor_type: TensorType::F32,
-        ..ImageSettings::defaults()
+        ..settings()
     })
     .await;
     let image = bench.put("a.png", picture("rgb16.png")).await;
@@ -139,7 +154,7 @@ async fn every_failing_image_gets_its_reason() {
     let settings = ImageSettings {
         max_pixels: 100_000,
         max_object_bytes: 60_000,
-        ..ImageSettings::defaults()
+        ..settings()
     };
     let bench = Bench::new(settings).await;
     let jpeg = picture("progressive.jpg");
@@ -176,8 +191,8 @@ async fn many_at_once_stay_within_the_bytes_held() {
     let bytes = picture("420.jpg");
     let settings = ImageSettings {
         max_object_bytes: 3_000,
-        max_held_bytes: 4_096,
-        ..ImageSettings::defaults()
+        max_held_bytes: 8_192,
+        ..settings()
     };
     let bench = Bench::new(settings).await;
     let image = bench.put("a.jpg", bytes).await;
@@ -188,6 +203,59 @@ async fn many_at_once_stay_within_the_bytes_held() {
             .iter()
             .all(|outcome| matches!(outcome, Outcome::Done(_)))
     );
+}
+
+#[tokio::test]
+async fn threads_and_processes_make_the_same_of_an_image() {
+    let inside = Bench::new(ImageSettings {
+        decode_isolation: Isolation::Thread,
+        ..settings()
+    })
+    .await;
+    let apart = Bench::new(settings()).await;
+    for name in ["landscape.jpg", "progressive.jpg", "rgb16.png", "lossy.webp", "alpha.bmp"] {
+        let mut messages = Vec::new();
+        for bench in [&inside, &apart] {
+            let image = bench.put(name, picture(name)).await;
+            messages.push(message(bench.stage.process(record(&image)).await));
+        }
+        assert_eq!(messages[0].pixels, messages[1].pixels, "{name}");
+        assert_eq!(messages[0].thumbnail, messages[1].thumbnail, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_needs_more_memory_than_there_is_is_named_with_the_limit() {
+    for decode_isolation in [Isolation::Process, Isolation::Thread] {
+        let settings = ImageSettings {
+            decode_isolation,
+            ..settings()
+        };
+        // 49 megapixels in a few kilobytes; the decoder's own allowance is no help to it.
+        let bench = Bench::with_memory(settings, 64 << 20).await;
+        let image = bench.put("a.png", flat_png(7_000, 7_000)).await;
+        let Outcome::Reject(rejection) = bench.stage.process(record(&image)).await else {
+            panic!("not rejected")
+        };
+        assert_eq!(rejection.reason, Reason::DecodeLimit);
+        let limit = (64 << 20).to_string();
+        for part in [&limit, "--decode-memory"] {
+            assert!(rejection.error.contains(part), "{}", rejection.error);
+        }
+        let small = bench.put("b.jpg", picture("landscape.jpg")).await;
+        message(bench.stage.process(record(&small)).await);
+    }
+}
+
+/// A PNG of one colour.
+fn flat_png(width: u32, height: u32) -> Bytes {
+    let mut png = Vec::new();
+    let mut encoder = png::Encoder::new(&mut png, width, height);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::One);
+    let rows = vec![0; (width.div_ceil(8) * height) as usize];
+    encoder.write_header().unwrap().write_image_data(&rows).unwrap();
+    png.into()
 }
 
 /// A store that is down, or closed to us.
@@ -218,10 +286,10 @@ impl Objects for Failing {
 #[tokio::test]
 async fn a_store_that_is_down_is_tried_again() {
     let process = async |error: fn(Location) -> Error| {
-        let settings = ImageSettings::defaults();
         let stage = Preprocess::new(
             Arc::new(Failing(error)),
-            &settings,
+            &settings(),
+            MEMORY,
             &mut Registry::default(),
         )
         .unwrap();

@@ -6,7 +6,10 @@ use std::{
     os::unix::{net::UnixStream, process::CommandExt as _},
     path::PathBuf,
     process::{self, Command, Stdio},
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -31,7 +34,7 @@ impl Program {
 /// with the thread that started it.
 #[derive(Debug)]
 pub struct Spawner {
-    ready: Option<Receiver<io::Result<Worker>>>,
+    ready: Mutex<Option<Receiver<io::Result<Worker>>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -47,7 +50,7 @@ impl Spawner {
             .name("decoders".to_owned())
             .spawn(move || provide(&program, limits, &give))?;
         Ok(Self {
-            ready: Some(ready),
+            ready: Mutex::new(Some(ready)),
             thread: Some(thread),
         })
     }
@@ -58,16 +61,20 @@ impl Spawner {
     /// Where the program can't be started or confined: not a worker's fault but the machine's.
     pub fn take(&self) -> io::Result<Worker> {
         let gone = || io::Error::other("the thread that starts decoders has ended");
-        match &self.ready {
+        match &*self.ready() {
             Some(ready) => ready.recv().map_err(|_| gone())?,
             None => Err(gone()),
         }
+    }
+
+    fn ready(&self) -> MutexGuard<'_, Option<Receiver<io::Result<Worker>>>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Spawner {
     fn drop(&mut self) {
-        self.ready = None;
+        *self.ready() = None;
         if let Some(thread) = self.thread.take() {
             // A panic in it has been printed.
             thread.join().ok();

@@ -21,6 +21,7 @@ mod traces;
 pub use health::Health;
 pub use http::Server;
 pub use logs::{LogFormat, Logs};
+pub use process::memory_limit;
 pub use traces::{TraceSettings, Traces};
 
 use clap::Args;

@@ -94,9 +94,16 @@ fn bytes(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64
     gauge.encode(encoder.encode_descriptor(name, help, Some(&Unit::Bytes), gauge.metric_type())?)
 }
 
-/// The lowest of the control group's limit, by version 2 or 1 as a container sees it, and the machine's memory.
+/// Nothing is known on this system.
+#[cfg(not(target_os = "linux"))]
+pub fn memory_limit() -> Option<u64> {
+    None
+}
+
+/// Bytes of memory that the process may use: the lowest of the control group's limit, by version 2 or 1 as a container sees
+/// it, and the machine's memory.
 #[cfg(target_os = "linux")]
-fn memory_limit() -> Option<u64> {
+pub fn memory_limit() -> Option<u64> {
     use procfs::Current as _;
     const LIMITS: [&str; 2] = [
         "/sys/fs/cgroup/memory.max",

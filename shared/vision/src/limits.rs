@@ -1,10 +1,11 @@
 //! How large a picture may be.
 
 use crate::{Error, Format, error::Limit};
+use serde::{Deserialize, Serialize};
 
 /// What a picture's header may declare. What decoding it costs, [`Encoded::memory`](crate::Encoded::memory) says; whoever
 /// decodes bounds that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Width times height.
     pub max_pixels: u64,

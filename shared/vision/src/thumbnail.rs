@@ -9,9 +9,10 @@ use image::{
     ExtendedColorType, ImageEncoder,
     codecs::png::{CompressionType, FilterType, PngEncoder},
 };
+use serde::{Deserialize, Serialize};
 
 /// How large a thumbnail is and how the picture is laid into it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThumbnailSpec {
     /// Pixels, at least 1.
     pub width: u32,
@@ -21,7 +22,7 @@ pub struct ThumbnailSpec {
 }
 
 /// What happens where the proportions differ.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fit {
     /// The thumbnail is filled and what stands over is cut off.
     #[default]
