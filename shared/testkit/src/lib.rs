@@ -1,19 +1,23 @@
 //! Real parts for the tests: a Kafka to talk to, clients for it, raw requests where a client would hide the answer, and
-//! child processes that are gone when the test is. Used by tests only.
+//! child processes that are gone when the test is; and pictures that mean harm ([`hostile`]). Used by tests only.
 //!
 //! Nothing here sleeps for a fixed time: every wait has a condition and a deadline.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod bootstrap;
+#[cfg(feature = "kafka")]
 mod clients;
+pub mod hostile;
 mod net;
 mod process;
 mod unique;
 mod wait;
+#[cfg(feature = "kafka")]
 pub mod wire;
 
 pub use bootstrap::Bootstrap;
+#[cfg(feature = "kafka")]
 pub use clients::{Admin, consumer, producer};
 pub use net::{await_port, free_port, http_get, http_status};
 pub use process::Process;

@@ -12,7 +12,7 @@ const FORMAT: Format = Format::Png;
 const OVERHEAD: u64 = 768 << 10;
 
 /// Rows that the decoder may hold before it moves them out of its buffer, which grows by doubling; and ours.
-const ROWS: u64 = 18;
+const ROWS: u64 = 22;
 
 pub(crate) struct Header<'a> {
     reader: Reader<Cursor<&'a [u8]>>,

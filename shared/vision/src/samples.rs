@@ -1,6 +1,7 @@
 //! Pixels of other kinds to RGB, in the memory that they lie in.
 
-/// RGBA to RGB. Alpha is dropped, not blended: Pillow's `convert("RGB")`.
+/// RGBA to RGB. Alpha is dropped, not blended: Pillow's `convert("RGB")`. The memory stays as large as it was: giving the rest
+/// back may move all of it.
 pub(crate) fn drop_alpha(mut rgba: Vec<u8>) -> Vec<u8> {
     let pixels = rgba.len() / 4;
     for at in 0..pixels {
@@ -8,7 +9,6 @@ pub(crate) fn drop_alpha(mut rgba: Vec<u8>) -> Vec<u8> {
         rgba[3 * at..3 * at + 3].copy_from_slice(&[r, g, b]);
     }
     rgba.truncate(3 * pixels);
-    rgba.shrink_to_fit();
     rgba
 }
 

@@ -1,0 +1,184 @@
+//! What decoding allocates at its peak, counted, against what was said before. A program of its own, with one test: the
+//! counter counts all of it.
+#![allow(clippy::unwrap_used)]
+
+use peak_alloc::PeakAlloc;
+use sightline_testkit::hostile::{
+    Jpeg, Png, flat_bmp, flat_jpeg, flat_png, flat_webp_lossless, flat_webp_lossy,
+};
+use sightline_vision::{Error, Limits, Picture, open};
+use std::{fs, path::Path};
+
+#[global_allocator]
+static COUNTER: PeakAlloc = PeakAlloc;
+
+const WHOLE: &[(u8, u8)] = &[(1, 1), (1, 1), (1, 1)];
+const HALVED: &[(u8, u8)] = &[(2, 2), (1, 1), (1, 1)];
+const NARROWED: &[(u8, u8)] = &[(2, 1), (1, 1), (1, 1)];
+const GREY: &[(u8, u8)] = &[(1, 1)];
+const FOUR: &[(u8, u8)] = &[(1, 1), (1, 1), (1, 1), (1, 1)];
+
+/// What it said, what it took, and what came of it.
+fn cost(bytes: &[u8]) -> (u64, u64, Result<Picture, Error>) {
+    let before = COUNTER.current_usage();
+    COUNTER.reset_peak_usage();
+    let encoded = match open(bytes, &Limits::default()) {
+        Ok(encoded) => encoded,
+        Err(error) => return (0, 0, Err(error)),
+    };
+    let said = encoded.memory();
+    let outcome = encoded.decode();
+    (said, (COUNTER.peak_usage() - before) as u64, outcome)
+}
+
+fn jpeg(size: (u16, u16), sampling: &[(u8, u8)], progressive: bool, interleaved: bool) -> Vec<u8> {
+    let (width, height) = size;
+    flat_jpeg(&Jpeg {
+        width,
+        height,
+        sampling,
+        progressive,
+        interleaved,
+    })
+}
+
+fn png((width, height): (u32, u32), color: u8, depth: u8, interlaced: bool) -> Vec<u8> {
+    flat_png(&Png {
+        width,
+        height,
+        depth,
+        color,
+        interlaced,
+    })
+}
+
+/// The same with an EXIF orientation that makes width and height change places.
+fn turned(mut jpeg: Vec<u8>) -> Vec<u8> {
+    let exif =
+        b"\xff\xe1\0\x22Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+    jpeg.splice(2..2, exif.iter().copied());
+    jpeg
+}
+
+type Make = fn() -> Vec<u8>;
+
+/// A picture of each kind that decoders allocate for.
+const LARGE: &[(&str, Make)] = &[
+    ("JPEG 500×375, 4:2:0", || {
+        jpeg((500, 375), HALVED, false, true)
+    }),
+    ("JPEG 24 MP, 4:2:0", || {
+        jpeg((6000, 4000), HALVED, false, true)
+    }),
+    ("JPEG 24 MP, 4:2:0, turned", || {
+        turned(jpeg((6000, 4000), HALVED, false, true))
+    }),
+    ("JPEG 24 MP, 4:2:2", || {
+        jpeg((6000, 4000), NARROWED, false, true)
+    }),
+    ("JPEG 24 MP, 4:4:4", || {
+        jpeg((6000, 4000), WHOLE, false, true)
+    }),
+    ("JPEG 24 MP, 4:4:4, turned", || {
+        turned(jpeg((6000, 4000), WHOLE, false, true))
+    }),
+    ("JPEG 24 MP, 4:4:4, a scan each", || {
+        jpeg((6000, 4000), WHOLE, false, false)
+    }),
+    ("JPEG 24 MP, grey", || jpeg((6000, 4000), GREY, false, true)),
+    ("JPEG 24 MP, four components", || {
+        jpeg((6000, 4000), FOUR, false, true)
+    }),
+    ("JPEG 24 MP, progressive 4:2:0", || {
+        jpeg((6000, 4000), HALVED, true, true)
+    }),
+    ("JPEG 24 MP, progressive 4:4:4", || {
+        jpeg((6000, 4000), WHOLE, true, true)
+    }),
+    ("JPEG 24 MP, progressive grey", || {
+        jpeg((6000, 4000), GREY, true, true)
+    }),
+    ("JPEG 16 MP, 32,000×500, 4:2:0", || {
+        jpeg((32_000, 500), HALVED, false, true)
+    }),
+    ("JPEG 16 MP, 500×32,000, 4:2:0", || {
+        jpeg((500, 32_000), HALVED, false, true)
+    }),
+    ("JPEG 100 MP, 4:2:0", || {
+        jpeg((10_000, 10_000), HALVED, false, true)
+    }),
+    ("JPEG 100 MP, progressive 4:2:0", || {
+        jpeg((10_000, 10_000), HALVED, true, true)
+    }),
+    ("JPEG 100 MP, progressive 4:4:4", || {
+        jpeg((10_000, 10_000), WHOLE, true, true)
+    }),
+    ("PNG 6000×4000, RGB", || png((6000, 4000), 2, 8, false)),
+    ("PNG 24 MP, RGB, interlaced", || {
+        png((6000, 4000), 2, 8, true)
+    }),
+    ("PNG 24 MP, palette", || png((6000, 4000), 3, 8, false)),
+    ("PNG 24 MP, 1 bit, interlaced", || {
+        png((6000, 4000), 0, 1, true)
+    }),
+    ("PNG 24 MP, grey and alpha of 16 bits", || {
+        png((6000, 4000), 4, 16, false)
+    }),
+    ("PNG 16 MP, 32,000×500, RGBA of 16 bits", || {
+        png((32_000, 500), 6, 16, false)
+    }),
+    ("PNG 50 MP, RGBA of 16 bits", || {
+        png((10_000, 5_000), 6, 16, false)
+    }),
+    ("PNG 100 MP, RGB", || png((10_000, 10_000), 2, 8, false)),
+    ("BMP 24 MP, 24 bits", || flat_bmp(6000, 4000, 24)),
+    ("BMP 24 MP, 8 bits", || flat_bmp(6000, 4000, 8)),
+    ("BMP 24 MP, 32 bits", || flat_bmp(6000, 4000, 32)),
+    ("BMP 100 MP, 8 bits", || flat_bmp(10_000, 10_000, 8)),
+    ("WebP 24 MP, lossy", || flat_webp_lossy(6000, 4000)),
+    ("WebP 24 MP, lossless", || {
+        flat_webp_lossless(6000, 4000, false)
+    }),
+    ("WebP 24 MP, lossless with alpha", || {
+        flat_webp_lossless(6000, 4000, true)
+    }),
+    ("WebP 100 MP, lossy", || flat_webp_lossy(10_000, 10_000)),
+    ("WebP 100 MP, lossless", || {
+        flat_webp_lossless(10_000, 10_000, false)
+    }),
+];
+
+#[test]
+fn what_decoding_takes_was_said_before() {
+    println!("{:44} {:>9} {:>9}  said/taken", "", "said MB", "taken MB");
+    let mut wrong = Vec::new();
+    let mut row = |name: &str, bytes: &[u8], tight: bool| {
+        let (said, taken, outcome) = cost(bytes);
+        let ratio = said as f64 / taken.max(1) as f64;
+        let (said_mb, taken_mb) = (said as f64 / 1e6, taken as f64 / 1e6);
+        println!("{name:44} {said_mb:9.2} {taken_mb:9.2} {ratio:6.2}");
+        outcome.unwrap_or_else(|error| {
+            panic!("{name}: {error}: {:?}", std::error::Error::source(&error))
+        });
+        if taken > said || (tight && ratio > 1.6) {
+            wrong.push(name.to_owned());
+        }
+    };
+    for (name, make) in LARGE {
+        row(name, &make(), !name.contains("500×375"));
+    }
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    for folder in [tests.clone(), tests.join("../../../../tests/samples")] {
+        for path in fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+        {
+            let kind = path.extension().and_then(|ending| ending.to_str());
+            if matches!(kind, Some("jpg" | "png" | "bmp" | "webp")) {
+                let name = path.file_name().unwrap().to_string_lossy();
+                row(&name, &fs::read(&path).unwrap(), false);
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
