@@ -1,4 +1,4 @@
-//! `serve ADDRESS FOLDER`: the store alone, its notifications on stdout; for trying clients by hand.
+//! `serve ADDRESS FOLDER`: the store alone, its notifications on stdout; for trying clients by hand, on loopback.
 
 use std::sync::Arc;
 
@@ -25,15 +25,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (Some(listen), Some(folder)) = (arguments.next(), arguments.next()) else {
         return Err("usage: serve ADDRESS FOLDER".into());
     };
-    let credentials = Credentials {
-        access_key: "sightline".to_owned(),
-        secret_key: "sightline-secret".to_owned(),
-    };
     let notifier: Arc<dyn Notifier> = Arc::new(Stdout);
     let config = Config {
         listen: listen.parse()?,
         notifier: Some(notifier),
-        ..Config::new(folder, credentials)
+        ..Config::new(folder, Credentials::default())
     };
     let store = ObjectStore::start(config).await?;
     eprintln!("serving on http://{}", store.local_addr());

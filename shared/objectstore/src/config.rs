@@ -9,6 +9,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::Error;
+use crate::admission;
+
 /// Where notifications go. Awaited before an object is acknowledged, and again later for those that failed.
 #[async_trait]
 pub trait Notifier: Send + Sync + 'static {
@@ -21,6 +24,20 @@ pub trait Notifier: Send + Sync + 'static {
 pub struct Credentials {
     pub access_key: String,
     pub secret_key: String,
+}
+
+impl Credentials {
+    /// Both keys where the user sets none. It is in the manual, so it keeps nobody out who can reach the store.
+    pub const DEFAULT: &str = "sightline";
+}
+
+impl Default for Credentials {
+    fn default() -> Self {
+        Self {
+            access_key: Self::DEFAULT.to_owned(),
+            secret_key: Self::DEFAULT.to_owned(),
+        }
+    }
 }
 
 impl fmt::Debug for Credentials {
@@ -62,6 +79,8 @@ pub struct Config {
     pub root: PathBuf,
     pub credentials: Credentials,
     pub region: String,
+    /// Names of this machine that requests may be for, beside `localhost` and its addresses; without a port.
+    pub hosts: Vec<String>,
     pub notifier: Option<Arc<dyn Notifier>>,
     /// Objects to notify of: those that match any of these …
     pub notify: Vec<Rule>,
@@ -82,11 +101,42 @@ impl Config {
             root: root.into(),
             credentials,
             region: "us-east-1".to_owned(),
+            hosts: Vec::new(),
             notifier: None,
             notify: vec![Rule::default()],
             except: Vec::new(),
             fsync: true,
             max_connections: 512,
+        }
+    }
+
+    /// Whether a store may start so. [`ObjectStore::start`](crate::ObjectStore::start) asks first of all; a program that
+    /// starts other things before may ask earlier.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] with all that is wrong.
+    pub fn check(&self) -> Result<(), Error> {
+        let mut problems = Vec::new();
+        let secret = &*self.credentials.secret_key;
+        let beyond_loopback = !self.listen.ip().to_canonical().is_loopback();
+        if beyond_loopback && matches!(secret, "" | Credentials::DEFAULT) {
+            problems.push(format!(
+                "others than this machine reach the S3 store on {}, and everybody knows its default keys; set your own with \
+                 --access-key and --secret-key (or SIGHTLINE_STORE_ACCESS_KEY and SIGHTLINE_STORE_SECRET_KEY), or listen on \
+                 127.0.0.1",
+                self.listen
+            ));
+        }
+        for name in &self.hosts {
+            if admission::host(name).as_ref() != Some(name) {
+                problems.push(format!(
+                    "--s3-host {name:?} is no host name; give it without scheme and port"
+                ));
+            }
+        }
+        match problems.is_empty() {
+            true => Ok(()),
+            false => Err(Error::Settings(problems.join("; "))),
         }
     }
 
@@ -103,6 +153,7 @@ impl fmt::Debug for Config {
             .field("root", &self.root)
             .field("credentials", &self.credentials)
             .field("region", &self.region)
+            .field("hosts", &self.hosts)
             .field("notifies", &self.notifier.is_some())
             .field("notify", &self.notify)
             .field("except", &self.except)
@@ -146,5 +197,36 @@ mod tests {
         assert!(!config.concerns("b", "in/1.png"));
         assert!(!config.concerns("thumbnails", "in/1.jpg"));
         assert!(!format!("{config:?}").contains("hush"));
+    }
+
+    #[test]
+    fn beyond_loopback_the_default_keys_are_refused() {
+        let mut config = Config::new("/nowhere", Credentials::default());
+        for loopback in ["127.0.0.1:9000", "127.9.9.9:0", "[::1]:9000"] {
+            config.listen = loopback.parse().unwrap();
+            config.check().unwrap();
+        }
+        for beyond in ["0.0.0.0:9000", "[::]:9000", "192.0.2.7:9000"] {
+            config.listen = beyond.parse().unwrap();
+            for secret in [Credentials::DEFAULT, ""] {
+                config.credentials.access_key = "mine".into();
+                config.credentials.secret_key = secret.into();
+                let refused = config.check().unwrap_err().to_string();
+                let said = [beyond, "--secret-key", "SIGHTLINE_STORE_SECRET_KEY"];
+                assert!(said.iter().all(|part| refused.contains(part)), "{refused}");
+            }
+            config.credentials.secret_key = "of my own".into();
+            config.check().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_name_is_named() {
+        let mut config = Config::new("/nowhere", Credentials::default());
+        config.hosts = ["store.example", "192.0.2.7", "nas"].map(Into::into).into();
+        config.check().unwrap();
+        config.hosts = ["http://nas", "nas:9000", "", "a@b"].map(Into::into).into();
+        let refused = config.check().unwrap_err().to_string();
+        assert_eq!(refused.matches("--s3-host").count(), 4, "{refused}");
     }
 }

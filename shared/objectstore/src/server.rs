@@ -7,11 +7,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Request};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use s3s::auth::SimpleAuth;
+use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{HttpError, HttpResponse};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -19,11 +24,16 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
+use crate::admission::Admission;
 use crate::api::{Api, Peer};
 use crate::vault::Vault;
 
 /// How long a client may take to send a request's headers.
 const HEADERS: Duration = Duration::from_secs(30);
+/// The most that a request's headers may take: S3's own limit, 8 KiB, and room for a signed URL.
+const MAX_HEADER_BYTES: usize = 64 << 10;
+/// The most that a request in XML may take: 1,000 keys to delete or 10,000 parts to join are 2 MiB.
+const MAX_XML_BYTES: usize = 4 << 20;
 /// How long requests in progress may take to end at shutdown.
 const DRAIN: Duration = Duration::from_secs(10);
 /// The pause after a connection couldn't be accepted, as when files run out.
@@ -32,6 +42,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Why a store doesn't start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The settings can't work: mend them and start again.
+    #[error("{0}")]
+    Settings(String),
     #[error("cannot listen on {address}")]
     Listen {
         address: SocketAddr,
@@ -59,6 +72,7 @@ pub struct ObjectStore {
 impl ObjectStore {
     /// Serves from now on, and delivers the notifications owed since before.
     pub async fn start(config: Config) -> Result<Self, Error> {
+        config.check()?;
         let address = config.listen;
         let listen = |source| Error::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
@@ -66,7 +80,10 @@ impl ObjectStore {
         let vault = open(config).await?;
         let stop = CancellationToken::new();
         let server = Server {
-            service: service(&vault),
+            service: Arc::new(CheckedService {
+                admission: Admission::new(local_addr.ip(), &vault.config.hosts),
+                s3: s3_service(&vault),
+            }),
             places: Arc::new(Semaphore::new(vault.config.max_connections.max(1))),
             stop: stop.clone(),
         };
@@ -110,18 +127,47 @@ async fn open(config: Config) -> Result<Arc<Vault>, Error> {
     }
 }
 
-fn service(vault: &Arc<Vault>) -> S3Service {
+fn s3_service(vault: &Arc<Vault>) -> S3Service {
     let keys = &vault.config.credentials;
     let mut builder = S3ServiceBuilder::new(Api(Arc::clone(vault)));
     builder.set_auth(SimpleAuth::from_single(
         &*keys.access_key,
         &*keys.secret_key,
     ));
+    let mut limits = S3Config::default();
+    limits.xml_max_body_size = MAX_XML_BYTES;
+    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(limits))));
     builder.build()
 }
 
+/// S3, for those requests that are served at all.
+struct CheckedService {
+    admission: Admission,
+    s3: S3Service,
+}
+
+impl CheckedService {
+    async fn answer(&self, request: Request<Incoming>) -> Result<HttpResponse, HttpError> {
+        let answer = match self.admission.check(&request) {
+            Ok(()) => Service::call(&self.s3, request).await,
+            Err(refused) => {
+                tracing::debug!(error = %refused, "request refused");
+                let answer = refused.to_http_response();
+                answer.map_err(|error| HttpError::new(Box::new(error)))
+            }
+        };
+        let mut answer = answer?;
+        // A browser that is led to an object must not run it as a page of this store: that page's requests to read
+        // would have no `Origin`.
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        Ok(answer)
+    }
+}
+
 struct Server {
-    service: S3Service,
+    service: Arc<CheckedService>,
     places: Arc<Semaphore>,
     stop: CancellationToken,
 }
@@ -170,16 +216,18 @@ impl Server {
         peer: SocketAddr,
         place: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let (service, stop) = (self.service.clone(), self.stop.clone());
+        let (service, stop) = (Arc::clone(&self.service), self.stop.clone());
         async move {
             let _place = place;
-            let with_peer = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+            let with_peer = service_fn(move |mut request: Request<Incoming>| {
                 request.extensions_mut().insert(Peer(peer));
-                Service::call(&service, request)
+                let service = Arc::clone(&service);
+                async move { service.answer(request).await }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADERS)
+                .max_header_size(MAX_HEADER_BYTES)
                 .serve_connection(TokioIo::new(stream), with_peer);
             let mut connection = pin!(connection);
             let ended = tokio::select! {
