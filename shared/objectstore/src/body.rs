@@ -39,6 +39,7 @@ pub(crate) async fn receive(
     body: Option<StreamingBlob>,
     said: Said<'_>,
 ) -> S3Result<Received> {
+    check_announced(said.headers)?;
     let mut checksums = hasher(said.headers);
     let mut md5 = Md5::new();
     let (draft, file) = folder.draft().await.map_err(disk)?;
@@ -65,6 +66,16 @@ pub(crate) async fn receive(
     let md5 = md5.finalize();
     check(&said, size, &md5, checksums)?;
     Ok(Received { draft, size, md5 })
+}
+
+/// A body that is announced as too long is refused before it arrives.
+fn check_announced(headers: &HeaderMap) -> S3Result<()> {
+    let length = headers.get(http::header::CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    match length.is_some_and(|length| length > MAX_BYTES) {
+        true => Err(s3_error!(EntityTooLarge)),
+        false => Ok(()),
+    }
 }
 
 /// The stream fails when a signature or hash doesn't fit, or when the connection breaks.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -91,6 +92,8 @@ pub struct Config {
     pub fsync: bool,
     /// Connections served at once; more wait to be accepted.
     pub max_connections: usize,
+    /// An upload in parts that no part was added to for so long is removed, at the start or within an hour.
+    pub uploads_expire: Duration,
 }
 
 impl Config {
@@ -107,6 +110,7 @@ impl Config {
             except: Vec::new(),
             fsync: true,
             max_connections: 512,
+            uploads_expire: Duration::from_secs(24 * 60 * 60),
         }
     }
 
@@ -159,6 +163,7 @@ impl fmt::Debug for Config {
             .field("except", &self.except)
             .field("fsync", &self.fsync)
             .field("max_connections", &self.max_connections)
+            .field("uploads_expire", &self.uploads_expire)
             .finish()
     }
 }

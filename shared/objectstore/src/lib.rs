@@ -13,6 +13,7 @@
 //! - Any key S3 takes is safe: names on disk are hashes. Memory holds the keys, never the content.
 //! - No web page can use it, though it runs on the same machine and knows the keys: requests with an `Origin`, or for a
 //!   host that is not this machine, are refused. Beyond loopback it listens only with a secret key of the user's own.
+//! - An upload in parts that nobody goes on with for a day is removed.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod admission;
@@ -21,6 +22,7 @@ mod body;
 mod catalog;
 mod config;
 mod event;
+mod expiry;
 mod folder;
 mod listing;
 mod multipart;

@@ -67,6 +67,17 @@ fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
+/// To be asked before a part's content is taken in.
+pub(crate) fn check_number(number: i32) -> S3Result<()> {
+    match (1..=MAX_PARTS).contains(&number) {
+        true => Ok(()),
+        false => Err(s3_error!(
+            InvalidArgument,
+            "parts have numbers from 1 to {MAX_PARTS}"
+        )),
+    }
+}
+
 /// The uploads begun in a bucket, by key and id.
 pub(crate) async fn begun(
     folder: &Folder,
@@ -100,13 +111,8 @@ impl<'a> Parts<'a> {
         })
     }
 
+    /// `number` is one that [`check_number`] lets pass.
     pub async fn add(&self, number: i32, received: Received) -> S3Result<Part> {
-        if !(1..=MAX_PARTS).contains(&number) {
-            return Err(s3_error!(
-                InvalidArgument,
-                "parts have numbers from 1 to {MAX_PARTS}"
-            ));
-        }
         let part = Part {
             number,
             size: received.size,
@@ -219,7 +225,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-async fn remove(folder: &Folder, place: &Path) -> io::Result<()> {
+/// Removes an upload's folder, or what is left of it.
+pub(crate) async fn remove(folder: &Folder, place: &Path) -> io::Result<()> {
     // First what makes it an upload, so that a crash leaves nothing that looks like one.
     folder.remove(&place.join("upload.json")).await?;
     fs::remove_dir_all(place).await

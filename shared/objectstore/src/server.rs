@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Request};
@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Config;
 use crate::admission::Admission;
 use crate::api::{Api, Peer};
+use crate::expiry;
 use crate::vault::Vault;
 
 /// How long a client may take to send a request's headers.
@@ -78,6 +79,12 @@ impl ObjectStore {
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let local_addr = listener.local_addr().map_err(listen)?;
         let vault = open(config).await?;
+        expiry::sweep(
+            &vault.folder,
+            vault.config.uploads_expire,
+            SystemTime::now(),
+        )
+        .await;
         let stop = CancellationToken::new();
         let server = Server {
             service: Arc::new(CheckedService {
@@ -93,6 +100,14 @@ impl ObjectStore {
         tasks.spawn(async move {
             tokio::select! {
                 () = owner.settle() => {}
+                () = ending.cancelled() => {}
+            }
+        });
+        let (owner, ending) = (Arc::clone(&vault), stop.clone());
+        tasks.spawn(async move {
+            let after = owner.config.uploads_expire;
+            tokio::select! {
+                () = expiry::hourly(&owner.folder, after, SystemTime::now) => {}
                 () = ending.cancelled() => {}
             }
         });

@@ -10,6 +10,7 @@ use super::objects::{check_key, milliseconds, own_encoding};
 use super::{Api, answer, only_version};
 use crate::body::{Received, Said, receive};
 use crate::event::Made;
+use crate::multipart::check_number;
 use crate::record::{Properties, Record, hex, timestamp};
 use crate::vault::{Conditions, Write, disk};
 
@@ -79,6 +80,7 @@ impl Api {
         &self,
         input: UploadPartCopyInput,
     ) -> S3Result<S3Response<UploadPartCopyOutput>> {
+        check_number(input.part_number)?;
         let parts = self
             .upload(&input.bucket, &input.key, &input.upload_id)
             .await?;

@@ -14,6 +14,8 @@ use crate::record::{Properties, Record, hex, timestamp};
 use crate::vault::{Conditions, Write, disk};
 
 const READ_BYTES: usize = 128 << 10;
+/// S3's most of one request.
+const MAX_DELETED: usize = 1000;
 /// What S3 says of content that nobody said anything of.
 const UNKNOWN_CONTENT: &str = "binary/octet-stream";
 
@@ -143,6 +145,12 @@ impl Api {
         input: DeleteObjectsInput,
     ) -> S3Result<S3Response<DeleteObjectsOutput>> {
         self.0.bucket(&input.bucket)?;
+        if input.delete.objects.len() > MAX_DELETED {
+            return Err(s3_error!(
+                MalformedXML,
+                "one request deletes at most {MAX_DELETED} objects"
+            ));
+        }
         let (mut deleted, mut errors) = (Vec::new(), Vec::new());
         for object in input.delete.objects {
             let version = only_version(object.version_id.as_deref());

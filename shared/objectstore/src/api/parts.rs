@@ -55,6 +55,7 @@ impl Api {
         req: S3Request<UploadPartInput>,
     ) -> S3Result<S3Response<UploadPartOutput>> {
         let input = req.input;
+        multipart::check_number(input.part_number)?;
         let parts = self
             .upload(&input.bucket, &input.key, &input.upload_id)
             .await?;

@@ -1,0 +1,108 @@
+//! Uploads in parts that nobody goes on with: removed, so that they don't fill the disk.
+//!
+//! An upload is abandoned when nothing was added to its folder for the configured time. When that was, the folder's own
+//! time of modification says: a part that is whole is moved into it. So what a crash left of an upload that was just
+//! begun, or half removed, expires like the rest.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use tokio::fs;
+
+use crate::folder::Folder;
+use crate::multipart;
+
+/// How often they are looked for, after the start.
+const EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// Looks for abandoned uploads until dropped.
+pub(crate) async fn hourly(folder: &Folder, after: Duration, now: impl Fn() -> SystemTime) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        sweep(folder, after, now()).await;
+    }
+}
+
+/// Removes the uploads that nothing was added to for longer than `after`. What can't be removed is logged, and tried
+/// again with the next sweep.
+pub(crate) async fn sweep(folder: &Folder, after: Duration, now: SystemTime) {
+    let abandoned = match abandoned(folder, after, now).await {
+        Ok(abandoned) => abandoned,
+        Err(error) => {
+            tracing::warn!(%error, "can't look for abandoned uploads; trying again in an hour");
+            return;
+        }
+    };
+    for place in abandoned {
+        match multipart::remove(folder, &place).await {
+            Ok(()) => tracing::info!(upload = %place.display(), "removed an abandoned upload"),
+            // Its client ended it meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(upload = %place.display(), %error, "can't remove an abandoned upload");
+            }
+        }
+    }
+}
+
+async fn abandoned(folder: &Folder, after: Duration, now: SystemTime) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut places = fs::read_dir(folder.uploads()).await?;
+    while let Some(place) = places.next_entry().await? {
+        let about = match place.metadata().await {
+            Ok(about) => about,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        // A clock that was set back makes it young, which only keeps it longer.
+        let idle = now.duration_since(about.modified()?).unwrap_or_default();
+        if about.is_dir() && idle > after {
+            found.push(place.path());
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_abandoned_while_the_store_runs_expires() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path(), false).unwrap();
+        let upload = folder.uploads().join("id");
+        std::fs::create_dir(&upload).unwrap();
+        std::fs::write(upload.join("upload.json"), "{}").unwrap();
+        std::fs::write(folder.uploads().join("a file"), "not an upload").unwrap();
+        let begun = SystemTime::now();
+        let start = tokio::time::Instant::now();
+        // The clock goes as fast as tokio's, which jumps to the next thing to wait for.
+        let looks = hourly(&folder, DAY, || begun + start.elapsed());
+        let hour = Duration::from_secs(60 * 60);
+        let watched = tokio::time::timeout(25 * hour, looks);
+        let minute = Duration::from_secs(60);
+        let (_, there_before) = tokio::join!(watched, async {
+            tokio::time::sleep(DAY - minute).await;
+            upload.exists()
+        });
+        assert!(there_before, "not before its day is over");
+        assert!(!upload.exists());
+        assert!(folder.uploads().join("a file").exists());
+    }
+
+    #[tokio::test]
+    async fn a_clock_set_back_removes_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path(), false).unwrap();
+        let upload = folder.uploads().join("id");
+        std::fs::create_dir(&upload).unwrap();
+        sweep(&folder, DAY, SystemTime::now() - 2 * DAY).await;
+        assert!(upload.exists());
+        sweep(&folder, DAY, SystemTime::now() + 2 * DAY).await;
+        assert!(!upload.exists());
+    }
+}
