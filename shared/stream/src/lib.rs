@@ -6,6 +6,7 @@
 
 pub mod admin;
 mod client;
+mod clock;
 mod driver;
 mod error;
 pub mod hops;

@@ -1,6 +1,6 @@
 //! What a stage gets and what it gives back.
 
-use crate::trace::TraceContext;
+use crate::{clock::Clock, trace::TraceContext};
 use bytes::Bytes;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use sightline_contracts::{Reason, Topic, headers};
@@ -11,7 +11,7 @@ use tracing::Span;
 pub trait Stage: Send + Sync + 'static {
     /// Called concurrently for many records, and again for the same one after a crash, a rebalance or a retry: effects
     /// outside Kafka must be idempotent. Runs outside any transaction. A panic or a future that never ends within
-    /// `--attempt-timeout` makes the record a dead letter with the reason [`Reason::Internal`].
+    /// `--attempt-timeout`, less what it [waits](Record::waiting), makes the record a dead letter with the reason [`Reason::Internal`].
     fn process(&self, record: Record) -> impl Future<Output = Outcome> + Send;
 }
 
@@ -75,6 +75,8 @@ pub struct Record {
     pub span: Span,
     /// The W3C trace context of this hop: outputs carry its children.
     pub trace: TraceContext,
+    /// Runs since the attempt began.
+    pub(crate) clock: Clock,
 }
 
 impl Record {
@@ -102,6 +104,7 @@ impl Record {
             attempt: 1,
             span: Span::none(),
             trace,
+            clock: Clock::start(),
         }
     }
 
@@ -118,6 +121,22 @@ impl Record {
             attempt: 1,
             span: Span::none(),
             trace: TraceContext::root(),
+            clock: Clock::start(),
+        }
+    }
+
+    /// Waits for room, a permit, a place in a queue: time that does not count against `--attempt-timeout`, as the record
+    /// is not to blame for it. The stage answers for it that the wait ends.
+    pub async fn waiting<F: Future>(&self, wait: F) -> F::Output {
+        self.clock.waiting(wait).await
+    }
+
+    /// The same record for another attempt, which begins now.
+    pub(crate) fn again(&self) -> Self {
+        let clock = Clock::start();
+        Self {
+            clock,
+            ..self.clone()
         }
     }
 

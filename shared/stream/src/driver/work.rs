@@ -115,23 +115,9 @@ impl<S: Stage> Work<S> {
             return Outcome::retry("the loop is closing");
         };
         let started = Instant::now();
-        let attempt = async { self.stage.process(record.clone()).await };
-        let caught = AssertUnwindSafe(attempt).catch_unwind();
-        let ended =
-            tokio::time::timeout(self.attempt_timeout, caught.instrument(record.span.clone()))
-                .await;
+        let outcome = within(self.attempt_timeout, &*self.stage, record.again()).await;
         self.shared.metrics.attempt(started.elapsed());
-        match ended {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(panic)) => Outcome::reject(
-                Reason::Internal,
-                format!("the stage panicked: {}", panic_text(&*panic)),
-            ),
-            Err(_) => Outcome::reject(
-                Reason::Internal,
-                format!("the stage did not finish within {:?}", self.attempt_timeout),
-            ),
-        }
+        outcome
     }
 
     fn done(
@@ -216,10 +202,79 @@ impl<S: Stage> Work<S> {
     }
 }
 
+/// What the stage makes of the record, if it does so in this time of work; time that it waits does not count.
+async fn within<S: Stage>(longest: Duration, stage: &S, record: Record) -> Outcome {
+    let (clock, span) = (record.clock.clone(), record.span.clone());
+    let attempt = async { stage.process(record).await };
+    let caught = AssertUnwindSafe(attempt).catch_unwind().instrument(span);
+    tokio::select! {
+        // Biased: an outcome that is there counts, however late it is.
+        biased;
+        ended = caught => ended.unwrap_or_else(|panic| {
+            let error = format!("the stage panicked: {}", panic_text(&*panic));
+            Outcome::reject(Reason::Internal, error)
+        }),
+        () = clock.worked(longest) => {
+            let error = format!("the stage did not finish within {longest:?}");
+            Outcome::reject(Reason::Internal, error)
+        }
+    }
+}
+
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sightline_contracts::Topic;
+    use tokio::time::sleep;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Waits for so many seconds, then works for so many.
+    struct Busy {
+        waits: u32,
+        works: u32,
+    }
+
+    impl Stage for Busy {
+        async fn process(&self, record: Record) -> Outcome {
+            record.waiting(sleep(self.waits * SECOND)).await;
+            sleep(self.works * SECOND).await;
+            Outcome::Done(Vec::new())
+        }
+    }
+
+    async fn outcome(stage: Busy) -> Outcome {
+        let record = Record::new(Topic::Ingest, None, None);
+        within(120 * SECOND, &stage, record.again()).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_queues_for_ten_minutes_and_works_for_a_second_is_done() {
+        let stage = Busy {
+            waits: 600,
+            works: 1,
+        };
+        assert!(matches!(outcome(stage).await, Outcome::Done(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_works_for_longer_than_an_attempt_may_take_is_rejected() {
+        let stage = Busy {
+            waits: 0,
+            works: 180,
+        };
+        let rejected = outcome(stage).await;
+        assert!(
+            matches!(&rejected, Outcome::Reject(why) if why.reason == Reason::Internal && why.error.contains("120s")),
+            "{rejected:?}"
+        );
+    }
 }

@@ -81,7 +81,8 @@ pub struct LoopSettings {
     /// Longest pause between two attempts
     #[arg(long, env = "SIGHTLINE_RETRY_MAX", value_parser = duration, default_value = "10s")]
     pub retry_max: Duration,
-    /// Time an attempt may take; past it the record becomes a dead letter `internal`
+    /// Time of work that an attempt may take; past it the record becomes a dead letter `internal`. Time that it waits for
+    /// room or for its turn does not count
     #[arg(long, env = "SIGHTLINE_ATTEMPT_TIMEOUT", value_parser = duration, default_value = "2m")]
     pub attempt_timeout: Duration,
     /// Records within a minute from which on the circuit breaker judges

@@ -1,0 +1,153 @@
+//! The clock of an attempt, which stands still while the stage waits for its turn.
+
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// The least time between two looks at the clock: by so much an attempt may be over its time.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How long the stage has worked on one attempt at a record. Clones are the same clock.
+#[derive(Debug, Clone)]
+pub(crate) struct Clock(Arc<Mutex<Waits>>);
+
+#[derive(Debug)]
+struct Waits {
+    started: Instant,
+    /// Waits that go on now.
+    open: usize,
+    /// Since when there has been an open one.
+    since: Instant,
+    /// Time of the waits that are over; what two share counts once.
+    over: Duration,
+}
+
+impl Waits {
+    fn worked(&self, now: Instant) -> Duration {
+        let open = match self.open {
+            0 => Duration::ZERO,
+            _ => now - self.since,
+        };
+        (now - self.started).saturating_sub(self.over + open)
+    }
+}
+
+/// A wait that goes on until this is dropped.
+struct Waiting<'a>(&'a Clock);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut waits = self.0.waits();
+        waits.open -= 1;
+        if waits.open == 0 {
+            let wait = waits.since.elapsed();
+            waits.over += wait;
+        }
+    }
+}
+
+impl Clock {
+    /// A clock that runs from now on.
+    pub fn start() -> Self {
+        let now = Instant::now();
+        Self(Arc::new(Mutex::new(Waits {
+            started: now,
+            open: 0,
+            since: now,
+            over: Duration::ZERO,
+        })))
+    }
+
+    /// Stands still until `wait` ends or is dropped.
+    pub async fn waiting<F: Future>(&self, wait: F) -> F::Output {
+        let _waiting = self.stop();
+        wait.await
+    }
+
+    /// Ends once the stage has worked for as long as this.
+    pub async fn worked(&self, longest: Duration) {
+        loop {
+            let left = longest.saturating_sub(self.waits().worked(Instant::now()));
+            if left.is_zero() {
+                return;
+            }
+            // It can't be over earlier than this, whether the stage waits now or not.
+            tokio::time::sleep(left.max(LOOK)).await;
+        }
+    }
+
+    fn stop(&self) -> Waiting<'_> {
+        let mut waits = self.waits();
+        if waits.open == 0 {
+            waits.since = Instant::now();
+        }
+        waits.open += 1;
+        Waiting(self)
+    }
+
+    fn waits(&self) -> MutexGuard<'_, Waits> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::{sleep, timeout};
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn it_stands_still_while_the_stage_waits() {
+        let clock = Clock::start();
+        sleep(SECOND).await;
+        clock.waiting(sleep(10 * MINUTE)).await;
+        sleep(2 * SECOND).await;
+        assert_eq!(clock.waits().worked(Instant::now()), 3 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_at_the_same_time_count_once() {
+        let clock = Clock::start();
+        let second = async {
+            sleep(SECOND).await;
+            clock.waiting(sleep(3 * SECOND)).await;
+        };
+        tokio::join!(clock.waiting(sleep(2 * SECOND)), second);
+        sleep(SECOND).await;
+        assert_eq!(clock.waits().worked(Instant::now()), SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_is_given_up_is_over() {
+        let clock = Clock::start();
+        let given_up = timeout(SECOND, clock.waiting(sleep(MINUTE))).await;
+        assert!(given_up.is_err());
+        sleep(SECOND).await;
+        assert_eq!(clock.waits().worked(Instant::now()), SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_in_mid_work_moves_the_end() {
+        let clock = Clock::start();
+        let start = Instant::now();
+        let work = async {
+            sleep(MINUTE).await;
+            clock.waiting(sleep(10 * MINUTE)).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = work => {}
+            () = clock.worked(2 * MINUTE) => {}
+        }
+        let took = start.elapsed();
+        assert!(
+            (12 * MINUTE..12 * MINUTE + SECOND).contains(&took),
+            "{took:?}"
+        );
+    }
+}
