@@ -10,9 +10,9 @@ const SERVICE: u64 = 160 << 20;
 /// What a decoder takes before it has an image.
 const DECODER: u64 = 16 << 20;
 
-/// What one image at the limit of pixels takes, at least: three bytes a pixel of a JPEG, and coefficients of two bytes for
-/// each of its three channels where it is progressive.
-const BYTES_PER_PIXEL: u64 = 9;
+/// What one image at the limit of pixels takes: three bytes a pixel of a JPEG, coefficients of two bytes for each of its
+/// three channels where it comes in several scans, and the resizing.
+const BYTES_PER_PIXEL: u64 = 12;
 
 /// The memory limit less all that has a bound of its own, and no more than each decoder could use.
 pub(crate) fn for_decoding(images: &ImageSettings, looping: &LoopSettings, limit: u64) -> u64 {

@@ -57,29 +57,45 @@ impl<T: 'static> Pool<T> {
         })
     }
 
-    /// Waits for a free place in the queue, then for the result. Work nobody waits for any longer is not begun.
-    pub async fn run<R: Send + 'static>(
+    /// Waits for a free place in the queue and then for a thread; returns when the work begins, with what waits for its
+    /// end. Work nobody waits for any longer is not begun.
+    pub async fn begin<R: Send + 'static>(
         &self,
         work: impl FnOnce(&mut T) -> R + Send + 'static,
-    ) -> Result<R, Panicked> {
+    ) -> Result<Begun<R>, Panicked> {
+        let (begin, begun) = oneshot::channel();
         let (answer, result) = oneshot::channel();
         let queued = self.queued.clone();
         queued.inc();
+        let place = Place(queued);
         let job = move |equipment: &mut T| {
-            if !answer.is_closed() {
+            if begin.send(()).is_ok() {
                 // A panic drops the answer, which tells the one who waits.
                 let _ = catch_unwind(AssertUnwindSafe(|| answer.send(work(equipment))));
             }
         };
-        let place = Place(queued);
         if let Some(jobs) = &self.jobs
             && jobs.send(Box::new(job)).await.is_err()
         {
             return Err(Panicked);
         }
-        let result = result.await.map_err(|_| Panicked);
-        drop(place);
-        result
+        begun.await.map_err(|_| Panicked)?;
+        Ok(Begun {
+            result,
+            _place: place,
+        })
+    }
+}
+
+/// Work that a thread does.
+pub(crate) struct Begun<R> {
+    result: oneshot::Receiver<R>,
+    _place: Place,
+}
+
+impl<R> Begun<R> {
+    pub async fn ended(self) -> Result<R, Panicked> {
+        self.result.await.map_err(|_| Panicked)
     }
 }
 
@@ -119,16 +135,21 @@ mod tests {
         Pool::start(count(threads), count(queue), Gauge::default(), || ()).unwrap()
     }
 
+    async fn run<R: Send + 'static>(
+        pool: &Pool<()>,
+        work: impl FnOnce(&mut ()) -> R + Send + 'static,
+    ) -> Result<R, Panicked> {
+        pool.begin(work).await?.ended().await
+    }
+
     #[tokio::test]
     async fn threads_have_names_and_survive_panics() {
         let pool = pool(1, 1);
         assert_eq!(
-            pool.run(|_| panic!("on purpose")).await,
+            run(&pool, |_| panic!("on purpose")).await,
             Err::<(), _>(Panicked)
         );
-        let name = pool
-            .run(|_| thread::current().name().map(str::to_owned))
-            .await;
+        let name = run(&pool, |_| thread::current().name().map(str::to_owned)).await;
         assert_eq!(name, Ok(Some("pixels-0".to_owned())));
         assert_eq!(pool.queued.get(), 0);
     }
@@ -139,11 +160,11 @@ mod tests {
         let (go, gate) = std_mpsc::sync_channel::<()>(1);
         let (begun, order) = std_mpsc::sync_channel(2);
         let first = begun.clone();
-        let mut busy = Box::pin(pool.run(move |_| {
+        let mut busy = Box::pin(run(&pool, move |_| {
             let _ = gate.recv();
             let _ = first.send("first");
         }));
-        let mut given_up = Box::pin(pool.run(move |_| begun.send("given up").is_ok()));
+        let mut given_up = Box::pin(run(&pool, move |_| begun.send("given up").is_ok()));
         assert!(futures::poll!(&mut busy).is_pending());
         assert!(futures::poll!(&mut given_up).is_pending());
         drop(given_up);

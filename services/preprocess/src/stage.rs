@@ -74,14 +74,10 @@ impl Preprocess {
             .record("image_id", tracing::field::display(image.id));
         let expected = self.expected_bytes(&image)?;
         // Held until the bytes are pixels.
-        let room = self.reserve(self.settings.held_for(expected)).await?;
+        let room = self.reserve(self.settings.held_for(expected));
+        let room = record.waiting(room).await?;
         let bytes = self.fetch(&image, expected).await?;
-        let parent = record.span.clone();
-        let decode = move |decoder: &mut Box<dyn Decode>| {
-            let span = tracing::debug_span!(parent: &parent, "pixels");
-            span.in_scope(|| decoder.decode(&bytes))
-        };
-        let made = self.pool.run(decode).await;
+        let made = self.decode(record, bytes).await;
         drop(room);
         match made {
             Ok(Ok(made)) => Ok(self.output(image, made)),
@@ -92,6 +88,15 @@ impl Preprocess {
                 "preprocessing the image panicked",
             )),
         }
+    }
+
+    async fn decode(&self, record: &Record, bytes: Bytes) -> Result<Result<Made, Undone>, Panicked> {
+        let (parent, clock) = (record.span.clone(), record.clock());
+        let decode = move |decoder: &mut Box<dyn Decode>| {
+            let span = tracing::debug_span!(parent: &parent, "pixels");
+            span.in_scope(|| decoder.decode(&bytes, &clock))
+        };
+        record.waiting(self.pool.begin(decode)).await?.ended().await
     }
 
     /// The most bytes that the object may have: what the notification said, where it names one unchangeable object,

@@ -9,6 +9,7 @@ use sightline_contracts::{ImageId, ImageRef, Pixels, Reason, TensorMessage, Time
 use sightline_preprocess::{ImageSettings, Isolation, Manifest, Preprocess, TensorType};
 use sightline_storage::{Entry, Error, Get, Head, Location, Memory, Object, Objects, Stored};
 use sightline_stream::{Outcome, Record, Stage};
+use sightline_testkit::hostile;
 use sightline_vision::{Limits, Preprocessing, decode, tensor};
 use std::{fs, path::PathBuf, sync::Arc};
 
@@ -245,6 +246,27 @@ async fn an_image_that_needs_more_memory_than_there_is_is_named_with_the_limit()
         let small = bench.put("b.jpg", picture("landscape.jpg")).await;
         message(bench.stage.process(record(&small)).await);
     }
+}
+
+#[tokio::test]
+async fn a_picture_that_kills_its_decoder_costs_itself_alone() {
+    let bench = Bench::new(settings()).await;
+    let bomb = bench.put("bomb.webp", hostile::huffman_bomb_webp(65_536)).await;
+    let neighbour = bench.put("a.jpg", picture("landscape.jpg")).await;
+    let (outcome, neighbours) = futures::join!(
+        bench.stage.process(record(&bomb)),
+        futures::future::join_all((0..20).map(|_| bench.stage.process(record(&neighbour)))),
+    );
+    let Outcome::Reject(rejection) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(rejection.reason, Reason::DecodeLimit, "{}", rejection.error);
+    neighbours.into_iter().for_each(|outcome| drop(message(outcome)));
+    let mut metrics = String::new();
+    text::encode(&mut metrics, &bench.registry).unwrap();
+    let line = "sightline_preprocess_decoder_deaths_total{cause=\"memory\"} 1";
+    assert!(metrics.contains(line), "{metrics}");
+    assert!(metrics.contains("sightline_preprocess_decode_memory_bytes 0"), "{metrics}");
 }
 
 /// A PNG of one colour.

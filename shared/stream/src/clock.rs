@@ -12,7 +12,7 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// How long the stage has worked on one attempt at a record. Clones are the same clock.
 #[derive(Debug, Clone)]
-pub(crate) struct Clock(Arc<Mutex<Waits>>);
+pub struct Clock(Arc<Mutex<Waits>>);
 
 #[derive(Debug)]
 struct Waits {
@@ -36,7 +36,9 @@ impl Waits {
 }
 
 /// A wait that goes on until this is dropped.
-struct Waiting<'a>(&'a Clock);
+#[derive(Debug)]
+#[must_use = "the clock stands still until this is dropped"]
+pub struct Waiting<'a>(&'a Clock);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
@@ -51,7 +53,7 @@ impl Drop for Waiting<'_> {
 
 impl Clock {
     /// A clock that runs from now on.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let now = Instant::now();
         Self(Arc::new(Mutex::new(Waits {
             started: now,
@@ -62,13 +64,13 @@ impl Clock {
     }
 
     /// Stands still until `wait` ends or is dropped.
-    pub async fn waiting<F: Future>(&self, wait: F) -> F::Output {
+    pub(crate) async fn waiting<F: Future>(&self, wait: F) -> F::Output {
         let _waiting = self.stop();
         wait.await
     }
 
     /// Ends once the stage has worked for as long as this.
-    pub async fn worked(&self, longest: Duration) {
+    pub(crate) async fn worked(&self, longest: Duration) {
         loop {
             let left = longest.saturating_sub(self.waits().worked(Instant::now()));
             if left.is_zero() {
@@ -79,7 +81,9 @@ impl Clock {
         }
     }
 
-    fn stop(&self) -> Waiting<'_> {
+    /// Stands still until what this gives is dropped: for a thread that waits. A task has
+    /// [`Record::waiting`](crate::Record::waiting).
+    pub fn stop(&self) -> Waiting<'_> {
         let mut waits = self.waits();
         if waits.open == 0 {
             waits.since = Instant::now();

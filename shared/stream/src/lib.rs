@@ -19,6 +19,7 @@ mod settings;
 mod status;
 mod trace;
 
+pub use clock::{Clock, Waiting};
 pub use driver::{Spec, run};
 pub use error::{Error, with_causes};
 pub use metrics::{Families, Metrics};

@@ -131,6 +131,11 @@ impl Record {
         self.clock.waiting(wait).await
     }
 
+    /// The clock of this attempt, for a thread that waits on the stage's behalf.
+    pub fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
     /// The same record for another attempt, which begins now.
     pub(crate) fn again(&self) -> Self {
         let clock = Clock::start();

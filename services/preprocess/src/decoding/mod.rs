@@ -15,7 +15,7 @@ use crate::{
     settings::{ImageSettings, Isolation},
 };
 use sightline_contracts::Reason;
-use sightline_stream::Rejection;
+use sightline_stream::{Clock, Rejection};
 use std::sync::Arc;
 
 /// Memory that a decoder has without asking: enough for an image of two to ten megapixels, by its kind.
@@ -29,7 +29,8 @@ pub fn decode_if_asked() -> Option<std::process::ExitCode> {
 
 /// Takes one image at a time; each thread of the pool has one.
 pub(crate) trait Decode: Send {
-    fn decode(&mut self, bytes: &[u8]) -> Result<Made, Undone>;
+    /// Waits for memory where the image needs much; `clock` stands still meanwhile.
+    fn decode(&mut self, bytes: &[u8], clock: &Clock) -> Result<Made, Undone>;
 }
 
 /// Why nothing came of an image.
@@ -92,28 +93,50 @@ impl Decoders for InThread {
 }
 
 impl Decode for Arc<InThread> {
-    fn decode(&mut self, bytes: &[u8]) -> Result<Made, Undone> {
-        let (mut place, mut refused) = (None, None);
-        let mut ask = |needed| {
-            place = self.room.take(needed);
-            refused = place.is_none().then_some(needed);
-            place.is_some()
-        };
-        let made = self.recipe.make(bytes, &mut ask);
-        match refused {
-            Some(needed) => Err(no_room(needed, &self.room)),
+    fn decode(&mut self, bytes: &[u8], clock: &Clock) -> Result<Made, Undone> {
+        let mut asked = Asked::of(&self.room, clock);
+        let made = self.recipe.make(bytes, &mut |needed| asked.ask(needed));
+        match asked.refused() {
+            Some(undone) => Err(undone),
             None => Ok(made?),
         }
     }
 }
 
-/// The rejection of an image that needs more than there ever is.
-fn no_room(needed: u64, room: &Room) -> Undone {
-    Undone::rejected(
-        Reason::DecodeLimit,
-        format!(
+/// One image's question for memory.
+struct Asked<'a> {
+    room: &'a Room,
+    clock: &'a Clock,
+    /// Held until the image is done with.
+    place: Option<room::Place<'a>>,
+    /// What it needs and there never is.
+    refused: Option<u64>,
+}
+
+impl<'a> Asked<'a> {
+    fn of(room: &'a Room, clock: &'a Clock) -> Self {
+        Self {
+            room,
+            clock,
+            place: None,
+            refused: None,
+        }
+    }
+
+    /// Waits for so many bytes; false where there never are.
+    fn ask(&mut self, needed: u64) -> bool {
+        let _waiting = self.clock.stop();
+        self.place = self.room.take(needed);
+        self.refused = self.place.is_none().then_some(needed);
+        self.place.is_some()
+    }
+
+    fn refused(&self) -> Option<Undone> {
+        let needed = self.refused?;
+        let error = format!(
             "decoding it takes {needed} bytes of memory, more than the limit of {} (--decode-memory)",
-            room.total()
-        ),
-    )
+            self.room.total()
+        );
+        Some(Undone::rejected(Reason::DecodeLimit, error))
+    }
 }

@@ -1,6 +1,6 @@
 //! Decoding in processes of their own: whatever an image does to one of them, the service and the other images go on.
 
-use super::{ALLOWANCE, Decode, Decoders, Room, Undone, answer, no_room};
+use super::{ALLOWANCE, Asked, Decode, Decoders, Room, Undone, answer};
 use crate::{
     metrics::{Deaths, PictureMetrics},
     recipe::{Made, Recipe},
@@ -9,8 +9,8 @@ use crate::{
 use anyhow::Context as _;
 use sightline_contracts::Reason;
 use sightline_sandbox::{Failure, Job, Limits, Program, Spawner, Worker, serve_if_asked};
-use sightline_stream::{Rejection, with_causes};
-use std::{io, process::ExitCode, sync::Arc};
+use sightline_stream::{Clock, Rejection, with_causes};
+use std::{process::ExitCode, sync::Arc};
 
 /// Where this process was started to decode for a service: does so until the service is gone. The first line of the
 /// `main` of every program that runs this service.
@@ -85,9 +85,8 @@ pub(crate) fn start(
 impl Decoders for Processes {
     fn decoder(self: Arc<Self>) -> Box<dyn Decode> {
         Box::new(InProcess {
-            worker: self.spawner.take().ok(),
-            fresh: true,
             processes: self,
+            worker: None,
         })
     }
 }
@@ -97,69 +96,55 @@ struct InProcess {
     processes: Arc<Processes>,
     /// None before the first image, and after one that the process died of.
     worker: Option<Worker>,
-    /// It has not worked on an image yet.
-    fresh: bool,
 }
 
 impl Decode for InProcess {
-    fn decode(&mut self, bytes: &[u8]) -> Result<Made, Undone> {
+    fn decode(&mut self, bytes: &[u8], clock: &Clock) -> Result<Made, Undone> {
         loop {
-            let fresh = self.worker.is_none() || self.fresh;
-            match self.once(bytes) {
+            match self.once(bytes, clock)? {
                 // What the allocator kept of earlier images may have been in this one's way.
-                Err(Died(Failure::Memory { .. })) if !fresh => {}
-                Err(Died(failure)) => return Err(self.processes.undone(failure)),
-                Err(NoRoom(needed)) => return Err(no_room(needed, &self.processes.room)),
-                Err(NoWorker(error)) => {
-                    let error = format!("can't start a process to decode in: {error}");
-                    return Err(Undone::Later(error));
-                }
+                Err(Died { of: Failure::Memory { .. }, fresh: false }) => {}
+                Err(died) => return Err(self.processes.undone(died.of)),
                 Ok(answer) => return self.processes.read(&answer),
             }
         }
     }
 }
 
-/// Why a process gave no answer to read.
-enum Unanswered {
-    Died(Failure),
-    NoRoom(u64),
-    NoWorker(io::Error),
+/// A process gave no answer.
+struct Died {
+    of: Failure,
+    /// It had worked on no image before.
+    fresh: bool,
 }
-use Unanswered::{Died, NoRoom, NoWorker};
 
 impl InProcess {
-    fn once(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Unanswered> {
+    fn once(&mut self, bytes: &[u8], clock: &Clock) -> Result<Result<Vec<u8>, Died>, Undone> {
         let processes = &self.processes;
-        let worker = match self.worker.take() {
-            Some(worker) => self.worker.insert(worker),
-            None => {
-                self.fresh = true;
-                let worker = processes.spawner.take().map_err(NoWorker)?;
-                self.worker.insert(worker)
-            }
+        let (mut worker, fresh) = match self.worker.take() {
+            Some(worker) => (worker, false),
+            None => (processes.worker()?, true),
         };
-        let (mut place, mut refused) = (None, None);
-        let mut admit = |needed| {
-            place = processes.room.take(needed);
-            refused = place.is_none().then_some(needed);
-            place.is_some()
+        let mut asked = Asked::of(&processes.room, clock);
+        let answer = worker.call(&processes.recipe, bytes, &mut |needed| asked.ask(needed));
+        let lives = match &answer {
+            Ok(_) => true,
+            Err(failure) => failure.worker_lives(),
         };
-        let answer = worker.call(&processes.recipe, bytes, &mut admit);
-        self.fresh = false;
-        if let Some(needed) = refused {
-            return Err(NoRoom(needed));
+        self.worker = lives.then_some(worker);
+        match asked.refused() {
+            Some(undone) => Err(undone),
+            None => Ok(answer.map_err(|of| Died { of, fresh })),
         }
-        answer.map_err(|failure| {
-            if !failure.worker_lives() {
-                self.worker = None;
-            }
-            Died(failure)
-        })
     }
 }
 
 impl Processes {
+    fn worker(&self) -> Result<Worker, Undone> {
+        let failed = |error| Undone::Later(format!("can't start a process to decode in: {error}"));
+        self.spawner.take().map_err(failed)
+    }
+
     /// What the death of a decoder means for its image.
     fn undone(&self, failure: Failure) -> Undone {
         self.deaths.count(&failure);
