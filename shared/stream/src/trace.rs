@@ -11,6 +11,9 @@ use std::fmt;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
+/// The longest `tracestate` that is passed on, in bytes: as much as the recommendation asks for, and lets one stop at.
+const LONGEST_STATE: usize = 512;
+
 /// Which trace a record belongs to, and the span of this hop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceContext {
@@ -22,7 +25,7 @@ pub struct TraceContext {
     pub parent_id: Option<u64>,
     /// Bit 0: sampled.
     pub flags: u8,
-    /// Vendor state, passed through untouched.
+    /// Vendor state, passed through untouched; none where it has more than 512 bytes.
     pub state: Option<Bytes>,
 }
 
@@ -48,7 +51,9 @@ impl TraceContext {
                 span_id: new_span_id(),
                 parent_id: Some(parent),
                 flags,
-                state: tracestate.cloned(),
+                state: tracestate
+                    .filter(|state| state.len() <= LONGEST_STATE)
+                    .cloned(),
             },
         }
     }
@@ -177,6 +182,17 @@ mod tests {
             assert_eq!(context.parent_id, None, "{bad}");
             assert_eq!(context.state, None, "{bad}");
         }
+    }
+
+    #[test]
+    fn vendor_state_beyond_512_bytes_is_dropped() {
+        let kept = |bytes| {
+            let state = Bytes::from(vec![b'a'; bytes]);
+            let context = TraceContext::from_headers(Some(GOOD.as_bytes()), Some(&state));
+            (context.parent_id.is_some(), context.state.is_some())
+        };
+        assert_eq!(kept(512), (true, true));
+        assert_eq!(kept(513), (true, false));
     }
 
     #[test]
