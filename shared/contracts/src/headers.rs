@@ -18,3 +18,9 @@ pub const SOURCE_OFFSET: &str = "sightline-source-offset";
 pub const ERROR: &str = "sightline-error";
 /// Set on a record that `sightline dead-letters replay` put back: the dead letter's `partition/offset`.
 pub const REPLAYED_FROM: &str = "sightline-replayed-from";
+/// Set where the value, or the key too, was more than the topic of dead letters takes: the bytes it had. The original
+/// stands where it was read from.
+pub const VALUE_DROPPED: &str = "sightline-value-dropped";
+pub const KEY_DROPPED: &str = "sightline-key-dropped";
+/// How many headers of the original are not here: their names are not UTF-8, or they were more than the topic takes.
+pub const HEADERS_DROPPED: &str = "sightline-headers-dropped";

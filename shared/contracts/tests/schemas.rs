@@ -100,6 +100,9 @@ fn the_dead_letter_headers_are_the_schemas() {
         headers::TRACEPARENT,
         headers::TRACESTATE,
         headers::REPLAYED_FROM,
+        headers::VALUE_DROPPED,
+        headers::KEY_DROPPED,
+        headers::HEADERS_DROPPED,
     ];
     let mut described: Vec<_> = described["properties"]
         .as_object()

@@ -9,6 +9,7 @@ mod client;
 mod clock;
 mod driver;
 mod error;
+mod headers;
 pub mod hops;
 mod machine;
 mod metrics;
@@ -22,10 +23,11 @@ mod trace;
 pub use clock::{Clock, Waiting};
 pub use driver::{Spec, run};
 pub use error::{Error, with_causes};
+pub use headers::Headers;
 pub use metrics::{Families, Metrics};
 pub use publisher::{Message, Place, Publisher};
 pub use reader::{Reader, Start};
-pub use record::{Headers, Outcome, Output, Record, Rejection, Stage};
+pub use record::{Outcome, Output, Record, Rejection, Stage};
 pub use settings::{
     KafkaSettings, LoopSettings, Property, SaslMechanism, Secret, SecurityProtocol, duration,
 };

@@ -106,6 +106,7 @@ pub struct Families {
     aborts: Family<StageLabel, Counter>,
     recycles: Family<StageLabel, Counter>,
     rebalances: Family<StageLabel, Counter>,
+    dropped_headers: Family<StageLabel, Counter>,
     circuit_open: Family<StageLabel, Gauge>,
     lag: Family<PartitionLabels, Gauge<i64, AtomicI64>>,
     oldest: Family<StageLabel, Seconds>,
@@ -128,6 +129,7 @@ impl Families {
             aborts: Family::default(),
             recycles: Family::default(),
             rebalances: Family::default(),
+            dropped_headers: Family::default(),
             circuit_open: Family::default(),
             lag: Family::default(),
             oldest: Family::default(),
@@ -181,6 +183,11 @@ impl Families {
                 "rebalances",
                 "Assignments, revocations and losses of partitions",
                 &m.rebalances,
+            ),
+            (
+                "dropped_headers",
+                "Headers of records left out because their names are not UTF-8",
+                &m.dropped_headers,
             ),
         ] {
             registry.register(name, help, metric.clone());
@@ -252,6 +259,7 @@ impl Families {
             aborts: self.aborts.get_or_create_owned(&stage),
             recycles: self.recycles.get_or_create_owned(&stage),
             rebalances: self.rebalances.get_or_create_owned(&stage),
+            dropped_headers: self.dropped_headers.get_or_create_owned(&stage),
             circuit_open: self.circuit_open.get_or_create_owned(&stage),
             lag: self.lag.clone(),
             oldest: self.oldest.get_or_create_owned(&stage),
@@ -276,6 +284,7 @@ pub struct Metrics {
     pub(crate) aborts: Counter,
     pub(crate) recycles: Counter,
     pub(crate) rebalances: Counter,
+    pub(crate) dropped_headers: Counter,
     circuit_open: Gauge,
     lag: Family<PartitionLabels, Gauge<i64, AtomicI64>>,
     pub(crate) oldest: Seconds,
@@ -363,6 +372,7 @@ mod tests {
             "sightline_in_flight_bytes{stage=\"ingest\"} 0",
             "sightline_lag_records{stage=\"infer\",partition=\"2\"} 7",
             "sightline_drain_seconds{stage=\"ingest\"} 1.5",
+            "sightline_dropped_headers_total{stage=\"ingest\"} 0",
         ] {
             assert!(text.contains(line), "{line} in\n{text}");
         }

@@ -1,8 +1,8 @@
 //! What a stage gets and what it gives back.
 
-use crate::{clock::Clock, trace::TraceContext};
+use crate::{Headers, clock::Clock, trace::TraceContext};
 use bytes::Bytes;
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::message::{BorrowedMessage, Message as _};
 use sightline_contracts::{Reason, Topic, headers};
 use std::{future::Future, time::Duration};
 use tracing::Span;
@@ -10,50 +10,10 @@ use tracing::Span;
 /// One step of the pipeline, from a record to an [`Outcome`].
 pub trait Stage: Send + Sync + 'static {
     /// Called concurrently for many records, and again for the same one after a crash, a rebalance or a retry: effects
-    /// outside Kafka must be idempotent. Runs outside any transaction. A panic or a future that never ends within
-    /// `--attempt-timeout`, less what it [waits](Record::waiting), makes the record a dead letter with the reason [`Reason::Internal`].
+    /// outside Kafka must be idempotent. Runs outside any transaction. A panic or a future that does not end within
+    /// `--attempt-timeout`, what it [waits](Record::waiting) left out, makes the record a dead letter with the reason
+    /// [`Reason::Internal`].
     fn process(&self, record: Record) -> impl Future<Output = Outcome> + Send;
-}
-
-/// Record headers in the order they came; a name may occur more than once, a value may be null.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Headers(Vec<(String, Option<Bytes>)>);
-
-impl Headers {
-    /// The last value under this name, as Kafka's own clients read it.
-    pub fn get(&self, name: &str) -> Option<&Bytes> {
-        self.iter()
-            .filter(|(n, _)| *n == name)
-            .last()
-            .and_then(|(_, value)| value)
-    }
-
-    /// The last value under this name, where it is UTF-8.
-    pub fn text(&self, name: &str) -> Option<&str> {
-        std::str::from_utf8(self.get(name)?).ok()
-    }
-
-    pub fn push(&mut self, name: impl Into<String>, value: Option<Bytes>) {
-        self.0.push((name.into(), value));
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&Bytes>)> {
-        self.0.iter().map(|(n, v)| (n.as_str(), v.as_ref()))
-    }
-
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl FromIterator<(String, Option<Bytes>)> for Headers {
-    fn from_iter<I: IntoIterator<Item = (String, Option<Bytes>)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().collect())
-    }
 }
 
 /// A record as read from the input topic.
@@ -83,12 +43,7 @@ impl Record {
     /// What a message says, save its value, which may be large.
     pub(crate) fn without_value(topic: &str, message: &BorrowedMessage<'_>) -> Self {
         let copied = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
-        let all: Headers = message
-            .headers()
-            .into_iter()
-            .flat_map(|headers| headers.iter())
-            .map(|header| (header.key.to_owned(), copied(header.value)))
-            .collect();
+        let all = message.headers().map(Headers::read).unwrap_or_default();
         let trace = TraceContext::from_headers(
             all.get(headers::TRACEPARENT).map(AsRef::as_ref),
             all.get(headers::TRACESTATE),
@@ -134,6 +89,11 @@ impl Record {
     /// The clock of this attempt, for a thread that waits on the stage's behalf.
     pub fn clock(&self) -> Clock {
         self.clock.clone()
+    }
+
+    /// Partition and offset.
+    pub(crate) fn place(&self) -> (i32, i64) {
+        (self.partition, self.offset)
     }
 
     /// The same record for another attempt, which begins now.

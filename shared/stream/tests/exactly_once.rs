@@ -1,6 +1,7 @@
 //! The loop against a broker: the embedded one, or Apache Kafka at `SIGHTLINE_TEST_BOOTSTRAP`.
 #![allow(clippy::unwrap_used)]
 
+mod hostile;
 mod support;
 
 use rdkafka::{

@@ -5,6 +5,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod batch;
 mod bootstrap;
 #[cfg(feature = "kafka")]
 mod clients;

@@ -17,6 +17,8 @@ pub struct DeadLetter {
     pub source_partition: Option<i32>,
     pub source_offset: Option<i64>,
     pub error: Option<String>,
+    /// The bytes that the original value had, where it is not here: it was more than the topic takes.
+    pub value_dropped: Option<u64>,
 }
 
 impl From<Record> for DeadLetter {
@@ -31,6 +33,7 @@ impl From<Record> for DeadLetter {
             source_partition: number(headers::SOURCE_PARTITION).and_then(|n| n.try_into().ok()),
             source_offset: number(headers::SOURCE_OFFSET),
             error: text(headers::ERROR),
+            value_dropped: number(headers::VALUE_DROPPED).and_then(|n| n.try_into().ok()),
             record,
         }
     }

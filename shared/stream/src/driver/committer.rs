@@ -136,6 +136,7 @@ impl Committer {
         for resolved in batch.results {
             metrics.committed_after(resolved.received.elapsed());
             trace::committed(&resolved.span, resolved.reason);
+            self.shared.refused.settled(resolved.place());
             if let Some(notified) = resolved.notified_ms {
                 metrics.end_to_end(now_ms - notified);
             }
@@ -144,9 +145,6 @@ impl Committer {
                 Some(reason) => {
                     metrics.record(Kind::Rejected, 1);
                     metrics.dead_letter(reason);
-                    if reason == sightline_contracts::Reason::TooLarge {
-                        self.shared.absolve((resolved.partition, resolved.offset));
-                    }
                 }
             }
         }
@@ -184,19 +182,28 @@ impl Committer {
         self.recover()
     }
 
-    /// A request was refused for its size: with one record a request it is known whose output that was.
+    /// A request was refused for its size: with one record a request it is known whose output, or dead letter, that was.
     fn look_for_too_large(&mut self, batch: &Batch<Resolved>, failure: &Failure) {
         let Some(resolved) = failure.too_large.and_then(|place| batch.results.get(place)) else {
             return;
         };
         self.singles = 0;
+        let (place, size) = (resolved.place(), resolved.size());
         if self.batching != Batching::Single {
             self.batching = Batching::Single;
         } else if resolved.reason.is_none() {
-            let size = resolved.size();
             let error = format!("the broker refuses the output of {size} bytes: too large");
-            self.shared
-                .condemn((resolved.partition, resolved.offset), error);
+            self.shared.refused.outputs(place, error);
+        } else {
+            let left_out = self.shared.refused.dead_letter(place);
+            let (partition, offset) = place;
+            tracing::warn!(
+                partition,
+                offset,
+                size,
+                ?left_out,
+                "the broker refuses the dead letter for its size; it is written smaller"
+            );
         }
     }
 

@@ -6,6 +6,7 @@ mod consumer;
 mod fetched;
 mod poller;
 mod producer;
+mod refused;
 mod shared;
 mod signal;
 mod work;

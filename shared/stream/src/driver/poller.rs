@@ -254,6 +254,8 @@ impl<S: Stage> Poller<S> {
                 .machine()
                 .taken(record.partition, record.offset, record.size(), now);
         if let Some(ticket) = ticket {
+            let dropped = record.headers.dropped() as u64;
+            self.shared.metrics.dropped_headers.inc_by(dropped);
             self.shared
                 .backlog()
                 .taken(record.partition, record.offset, record.timestamp_ms, now);

@@ -212,8 +212,7 @@ impl Transactional {
                 }
                 Err((error, _)) => {
                     self.reports.lock().open -= 1;
-                    let code = error.rdkafka_error_code();
-                    let large = code == Some(RDKafkaErrorCode::MessageSizeTooLarge);
+                    let large = error.rdkafka_error_code().is_some_and(too_large);
                     return Err(Failure {
                         error,
                         too_large: large.then_some(place),
@@ -233,10 +232,9 @@ impl Transactional {
             .wait_while(deliveries, |d| d.open > 0)
             .unwrap_or_else(PoisonError::into_inner);
         if let Some((place, code)) = deliveries.failed {
-            let large = code == RDKafkaErrorCode::MessageSizeTooLarge;
             return Err(Failure {
                 error: KafkaError::MessageProduction(code),
-                too_large: large.then_some(place),
+                too_large: too_large(code).then_some(place),
             });
         }
         drop(deliveries);
@@ -247,6 +245,12 @@ impl Transactional {
         }
         Ok(())
     }
+}
+
+/// More than the topic, or a segment of its log, takes.
+fn too_large(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::MessageSizeTooLarge | Code::MessageBatchTooLarge)
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! What the threads and tasks of one loop share.
 
-use super::{backlog::Backlog, signal::Signal, writing::Resolved};
+use super::{backlog::Backlog, refused::Refused, signal::Signal, writing::Resolved};
 use crate::{LoopSettings, Metrics, Status, machine::*};
 use std::{
-    collections::HashMap,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -23,8 +22,7 @@ pub(crate) struct Shared {
     backlog: Mutex<Backlog>,
     pub metrics: Metrics,
     pub status: Status,
-    /// Records whose outputs the broker refuses for their size: they become dead letters when read again.
-    condemned: Mutex<HashMap<(i32, i64), String>>,
+    pub refused: Refused,
     /// The committer has a producer: the consumer may join the group.
     pub joined: AtomicBool,
     /// The poller stopped taking for want of room.
@@ -61,7 +59,7 @@ impl Shared {
             backlog: Mutex::default(),
             metrics,
             status,
-            condemned: Mutex::default(),
+            refused: Refused::default(),
             joined: AtomicBool::new(false),
             full: AtomicBool::new(false),
             finished: AtomicBool::new(false),
@@ -128,28 +126,6 @@ impl Shared {
         self.metrics.in_flight_records.set(in_flight.records as i64);
         self.metrics.circuit_open(circuit_open);
         self.status.circuit_open(circuit_open);
-    }
-
-    pub fn condemn(&self, record: (i32, i64), error: String) {
-        self.condemned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(record, error);
-    }
-
-    pub fn condemned(&self, record: (i32, i64)) -> Option<String> {
-        self.condemned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&record)
-            .cloned()
-    }
-
-    pub fn absolve(&self, record: (i32, i64)) {
-        self.condemned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&record);
     }
 
     /// Everybody stops where they are, as if the process died.

@@ -72,7 +72,7 @@ impl<S: Stage> Work<S> {
         received: Instant,
     ) {
         loop {
-            let outcome = match self.shared.condemned((record.partition, record.offset)) {
+            let outcome = match self.shared.refused.of(record.place()).outputs {
                 Some(error) => Outcome::reject(Reason::TooLarge, error),
                 None => self.attempt(&record).await,
             };
@@ -148,7 +148,9 @@ impl<S: Stage> Work<S> {
             Reason::Internal | Reason::AccessDenied => Sign::Bad,
             _ => Sign::Neutral,
         };
-        (self.writer.dead_letter(record, why, received), sign)
+        let left_out = self.shared.refused.of(record.place()).left_out;
+        let letter = self.writer.dead_letter(record, why, left_out, received);
+        (letter, sign)
     }
 
     fn failed(

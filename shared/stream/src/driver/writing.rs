@@ -1,5 +1,6 @@
 //! From a stage's outcome to the records of a transaction.
 
+use super::refused::LeftOut;
 use crate::{Headers, LoopSettings, Output, Record, Rejection, TraceContext};
 use bytes::Bytes;
 use sightline_contracts::{Reason, Topic, headers};
@@ -39,6 +40,11 @@ pub(crate) struct Resolved {
 }
 
 impl Resolved {
+    /// Partition and offset.
+    pub fn place(&self) -> (i32, i64) {
+        (self.partition, self.offset)
+    }
+
     pub fn size(&self) -> usize {
         self.writings.iter().map(Writing::size).sum()
     }
@@ -89,18 +95,17 @@ impl Writer {
         }
     }
 
-    /// The original bytes and headers, and why they are here.
-    pub fn dead_letter(&self, record: &Record, why: &Rejection, received: Instant) -> Resolved {
-        let ours = |name: &str| {
-            name.starts_with("sightline-")
-                || [headers::TRACEPARENT, headers::TRACESTATE].contains(&name)
-        };
-        let mut all: Headers = record
-            .headers
-            .iter()
-            .filter(|(name, _)| !ours(name) || *name == headers::REPLAYED_FROM)
-            .map(|(name, value)| (name.to_owned(), value.cloned()))
-            .collect();
+    /// The original bytes and headers, as far as the topic takes them, and why they are here.
+    pub fn dead_letter(
+        &self,
+        record: &Record,
+        why: &Rejection,
+        left_out: LeftOut,
+        received: Instant,
+    ) -> Resolved {
+        let whole = left_out == LeftOut::Nothing;
+        let kept = left_out != LeftOut::Everything;
+        let (mut all, dropped) = originals(&record.headers, kept);
         push_trace(&mut all, &record.trace);
         for (name, value) in [
             (headers::STAGE, self.service.to_owned()),
@@ -113,13 +118,26 @@ impl Writer {
         ] {
             all.push(name, Some(value.into()));
         }
+        let bytes = |part: &Option<Bytes>| part.as_ref().map(Bytes::len);
+        for (name, number) in [
+            (
+                headers::VALUE_DROPPED,
+                bytes(&record.value).filter(|_| !whole),
+            ),
+            (headers::KEY_DROPPED, bytes(&record.key).filter(|_| !kept)),
+            (headers::HEADERS_DROPPED, Some(dropped).filter(|&n| n > 0)),
+        ] {
+            if let Some(number) = number {
+                all.push(name, Some(number.to_string().into()));
+            }
+        }
         Resolved {
             partition: record.partition,
             offset: record.offset,
             writings: vec![Writing {
                 topic: format!("{}{}", self.prefix, Topic::DeadLetters.name()),
-                key: record.key.clone(),
-                value: record.value.clone(),
+                key: record.key.clone().filter(|_| kept),
+                value: record.value.clone().filter(|_| whole),
                 headers: all,
             }],
             reason: Some(why.reason),
@@ -127,6 +145,22 @@ impl Writer {
             notified_ms: None,
             span: record.span.clone(),
         }
+    }
+}
+
+/// The headers that a dead letter takes over, and how many it leaves out; those that it writes anew count as neither.
+fn originals(original: &Headers, kept: bool) -> (Headers, usize) {
+    let ours = |name: &str| {
+        name.starts_with("sightline-")
+            || [headers::TRACEPARENT, headers::TRACESTATE].contains(&name)
+    };
+    let theirs = original
+        .iter()
+        .filter(|(name, _)| !ours(name) || *name == headers::REPLAYED_FROM)
+        .map(|(name, value)| (name.to_owned(), value.cloned()));
+    match kept {
+        true => (theirs.collect(), original.dropped()),
+        false => (Headers::default(), original.dropped() + theirs.count()),
     }
 }
 
@@ -192,7 +226,7 @@ mod tests {
             reason: Reason::WrongShape,
             error: "é".repeat(5000),
         };
-        let letter = writer().dead_letter(&record(), &why, Instant::now());
+        let letter = writer().dead_letter(&record(), &why, LeftOut::Nothing, Instant::now());
         let writing = &letter.writings[0];
         assert_eq!(writing.topic, "t-dead-letters");
         assert_eq!(writing.value.as_deref(), Some(&b"v"[..]));
@@ -214,5 +248,43 @@ mod tests {
             .iter()
             .filter(|(n, _)| *n == headers::TRACEPARENT);
         assert_eq!(traces.count(), 1);
+    }
+
+    #[test]
+    fn a_dead_letter_says_what_it_leaves_out() {
+        let why = Rejection {
+            reason: Reason::Malformed,
+            error: "e".into(),
+        };
+        let left = |left_out| {
+            let letter = writer().dead_letter(&record(), &why, left_out, Instant::now());
+            let Writing {
+                key,
+                value,
+                headers: all,
+                ..
+            } = letter.writings[0].clone();
+            let said = [
+                headers::VALUE_DROPPED,
+                headers::KEY_DROPPED,
+                headers::HEADERS_DROPPED,
+            ]
+            .map(|name| all.text(name).map(str::to_owned));
+            let mine = all.iter().any(|(name, _)| name == "mine");
+            (key.is_some(), value.is_some(), mine, said)
+        };
+        let one = || Some("1".to_owned());
+        assert_eq!(
+            left(LeftOut::Nothing),
+            (true, true, true, [None, None, None])
+        );
+        assert_eq!(
+            left(LeftOut::Value),
+            (true, false, true, [one(), None, None])
+        );
+        assert_eq!(
+            left(LeftOut::Everything),
+            (false, false, false, [one(), one(), one()])
+        );
     }
 }

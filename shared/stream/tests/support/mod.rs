@@ -100,6 +100,16 @@ impl Cluster {
 
     /// Starts an instance that reads `ingest`.
     pub fn instance<S: Stage>(&self, settings: LoopSettings, stage: S) -> Instance {
+        self.measured(settings, stage, Metrics::unregistered())
+    }
+
+    /// [`instance`](Self::instance), with metrics that somebody reads.
+    pub fn measured<S: Stage>(
+        &self,
+        settings: LoopSettings,
+        stage: S,
+        metrics: Metrics,
+    ) -> Instance {
         let (status, shutdown) = (Status::new(), CancellationToken::new());
         let spec = Spec {
             service: "test",
@@ -110,7 +120,7 @@ impl Cluster {
             settings,
             spec,
             Arc::new(stage),
-            Metrics::unregistered(),
+            metrics,
             status.clone(),
             shutdown.clone(),
         );

@@ -1,0 +1,82 @@
+//! Records whose outputs or dead letters the broker refuses for their size.
+//!
+//! Which one it was is known only once the transaction has failed, so the record is read again, and what is noted here
+//! decides what becomes of it then. Each refusal makes what is written smaller, so that none goes on for ever.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// What a dead letter leaves out of the original.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum LeftOut {
+    #[default]
+    Nothing,
+    Value,
+    /// Key, value and headers.
+    Everything,
+}
+
+/// What was refused of one record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// Its outputs, for this reason: it becomes a dead letter.
+    pub outputs: Option<String>,
+    /// What its dead letter must do without.
+    pub left_out: LeftOut,
+}
+
+/// Refusals by partition and offset.
+#[derive(Default)]
+pub(crate) struct Refused(Mutex<HashMap<(i32, i64), Refusal>>);
+
+impl Refused {
+    pub fn outputs(&self, record: (i32, i64), error: String) {
+        self.lock().entry(record).or_default().outputs = Some(error);
+    }
+
+    /// The next one is smaller.
+    pub fn dead_letter(&self, record: (i32, i64)) -> LeftOut {
+        let mut refused = self.lock();
+        let refusal = refused.entry(record).or_default();
+        refusal.left_out = match refusal.left_out {
+            LeftOut::Nothing => LeftOut::Value,
+            LeftOut::Value | LeftOut::Everything => LeftOut::Everything,
+        };
+        refusal.left_out
+    }
+
+    pub fn of(&self, record: (i32, i64)) -> Refusal {
+        self.lock().get(&record).cloned().unwrap_or_default()
+    }
+
+    /// The record is committed.
+    pub fn settled(&self, record: (i32, i64)) {
+        self.lock().remove(&record);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(i32, i64), Refusal>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_leaves_more_out_until_the_record_is_committed() {
+        let refused = Refused::default();
+        let record = (1, 7);
+        refused.outputs(record, "too large".into());
+        assert_eq!(refused.of(record).left_out, LeftOut::Nothing);
+        assert_eq!(refused.dead_letter(record), LeftOut::Value);
+        assert_eq!(refused.dead_letter(record), LeftOut::Everything);
+        assert_eq!(refused.dead_letter(record), LeftOut::Everything);
+        assert_eq!(refused.of(record).outputs.as_deref(), Some("too large"));
+        assert_eq!(refused.of((1, 8)), Refusal::default());
+        refused.settled(record);
+        assert_eq!(refused.of(record), Refusal::default());
+    }
+}
