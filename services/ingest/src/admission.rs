@@ -23,6 +23,14 @@ pub struct Admission {
         default_value = "images"
     )]
     pub buckets: Vec<String>,
+    /// Records in a notification; one with more is a dead letter as a whole
+    #[arg(
+        long,
+        env = "SIGHTLINE_MAX_RECORDS",
+        value_name = "RECORDS",
+        default_value_t = 1000
+    )]
+    pub max_records: usize,
     /// Largest object that is let in
     #[arg(long, env = "SIGHTLINE_MAX_OBJECT_BYTES", value_name = "BYTES", default_value_t = 32 << 20)]
     pub max_object_bytes: u64,
@@ -51,6 +59,9 @@ impl Admission {
         let mut found = Vec::new();
         if self.buckets.iter().any(|bucket| bucket.is_empty()) {
             found.push("--buckets: a bucket's name must not be empty".to_owned());
+        }
+        if self.max_records == 0 {
+            found.push("--max-records: at least 1".to_owned());
         }
         if self.max_object_bytes == 0 {
             found.push("--max-object-bytes: at least 1".to_owned());
@@ -112,6 +123,7 @@ mod tests {
     fn admission() -> Admission {
         Admission {
             buckets: vec!["photos".into()],
+            max_records: 1000,
             max_object_bytes: 100,
             thumbnail_prefix: "thumbnails/".into(),
         }

@@ -22,8 +22,15 @@ impl Ingest {
         Self { admission, skipped }
     }
 
-    fn ingest(&self, record: &Record) -> Outcome {
-        let entries = match notification::parse(record.value.as_deref().unwrap_or_default()) {
+    /// One whose metrics nobody reads, for tests.
+    pub fn unregistered(admission: Admission) -> Self {
+        Self::new(admission, &mut Registry::default())
+    }
+
+    /// What the stage makes of a record; it waits for nothing.
+    pub fn ingest(&self, record: &Record) -> Outcome {
+        let value = record.value.as_deref().unwrap_or_default();
+        let entries = match notification::parse(value, self.admission.max_records) {
             Ok(entries) => entries,
             Err(rejection) => return Outcome::Reject(rejection),
         };
@@ -70,7 +77,7 @@ fn reference(record: &Record, image: &ImageRef) -> Output {
 
 /// Puts one record of several back as a notification of its own, which becomes a dead letter without its neighbours.
 fn alone_again(record: &Record, entry: &Entry) -> Output {
-    Output::new(Topic::Ingest, record.key.clone(), entry.json.to_string())
+    Output::new(Topic::Ingest, record.key.clone(), entry.alone())
 }
 
 #[cfg(test)]
@@ -82,10 +89,11 @@ mod tests {
     async fn ingest(notification: &Value) -> Outcome {
         let admission = Admission {
             buckets: vec!["photos".into()],
+            max_records: 3,
             max_object_bytes: 100,
             thumbnail_prefix: "thumbnails/".into(),
         };
-        let stage = Ingest::new(admission, &mut Registry::default());
+        let stage = Ingest::unregistered(admission);
         let value = notification.to_string().into();
         stage
             .process(Record::new(Topic::Ingest, None, Some(value)))
@@ -127,6 +135,13 @@ mod tests {
         let again: Value = serde_json::from_slice(outputs[1].value.as_deref().unwrap()).unwrap();
         let outcome = ingest(&again).await;
         assert!(matches!(outcome, Outcome::Reject(r) if r.reason == Reason::BucketNotAllowed));
+    }
+
+    #[tokio::test]
+    async fn one_record_too_many_rejects_the_whole_notification() {
+        let records = vec![put("photos", "a"); 4];
+        let outcome = ingest(&json!({ "Records": records })).await;
+        assert!(matches!(outcome, Outcome::Reject(r) if r.reason == Reason::TooLarge));
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ reasons! {
     BucketNotAllowed = "bucket-not-allowed",
     /// The key is empty, too long or holds control characters.
     InvalidKey = "invalid-key",
-    /// More bytes than the settings allow.
+    /// More bytes, or more records in a notification, than the settings or the topics allow.
     TooLarge = "too-large",
     /// The object is gone.
     NotFound = "not-found",

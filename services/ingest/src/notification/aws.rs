@@ -3,25 +3,68 @@
 //! Structure: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>.
 //! The key is form-encoded once: `+` is a blank, `%2B` a plus.
 
-use super::{Entry, Event, malformed, versity};
+use super::{
+    Entry, Event, malformed,
+    records::{AtMost, Records},
+    versity,
+};
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
 use sightline_contracts::Reason;
 use sightline_stream::Rejection;
+use std::fmt;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Record {
-    event_name: String,
-    event_time: Option<String>,
-    s3: S3,
+/// A message, as far as it is read.
+#[derive(Debug, Default)]
+struct Message {
+    records: Option<Records>,
+    /// What kind of event, in a message without records.
+    event: Option<Box<RawValue>>,
+}
+
+/// Reads a message with at most so many records.
+struct Reading(AtMost);
+
+impl<'de> Visitor<'de> for Reading {
+    type Value = Message;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a notification")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Message, A::Error> {
+        let mut message = Message::default();
+        while let Some(name) = fields.next_key::<String>()? {
+            match name.as_str() {
+                "Records" => message.records = Some(fields.next_value_seed(self.0)?),
+                "Event" => message.event = Some(fields.next_value()?),
+                _ => drop(fields.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(message)
+    }
 }
 
 #[derive(Deserialize)]
-struct S3 {
+#[serde(rename_all = "camelCase")]
+struct Record<'a> {
+    event_name: String,
+    event_time: Option<String>,
+    #[serde(borrow)]
+    s3: S3<'a>,
+}
+
+#[derive(Deserialize)]
+struct S3<'a> {
     bucket: Bucket,
     object: Object,
+    /// Of any type: a wrong one is no reason to refuse the record.
+    #[serde(borrow, rename = "configurationId")]
+    configuration: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -40,37 +83,47 @@ struct Object {
 }
 
 /// The records of a message; none for a test event.
-pub fn entries(message: Value) -> Result<Vec<Entry>, Rejection> {
-    let Value::Object(mut fields) = message else {
-        return Err(malformed("not a JSON object"));
-    };
-    match fields.remove("Records") {
-        Some(Value::Array(records)) => Ok(records.into_iter().map(entry).collect()),
-        None if fields.get("Event").and_then(Value::as_str) == Some("s3:TestEvent") => {
-            Ok(Vec::new())
-        }
+pub fn entries(text: &str, max_records: usize) -> Result<Vec<Entry>, Rejection> {
+    let not_json = |error: serde_json::Error| malformed(format!("not a notification: {error}"));
+    let mut json = serde_json::Deserializer::from_str(text);
+    let message = json
+        .deserialize_map(Reading(AtMost(max_records)))
+        .map_err(not_json)?;
+    json.end().map_err(not_json)?;
+    match message.records {
+        Some(Records::Few(records)) => Ok(records.into_iter().map(entry).collect()),
+        Some(Records::TooMany) => Err(Rejection {
+            reason: Reason::TooLarge,
+            error: format!("the notification has more records than --max-records {max_records}"),
+        }),
+        None if says(message.event.as_deref(), "s3:TestEvent") => Ok(Vec::new()),
         None => Err(malformed("neither \"Records\" nor a test event")),
-        Some(_) => Err(malformed("\"Records\" is not an array")),
     }
 }
 
-fn entry(record: Value) -> Entry {
-    let decode = match versity::wrote(&record) {
-        true => as_it_stands,
-        false => form_decoded,
-    };
-    let event = Record::deserialize(&record)
+/// Whether the JSON is this string.
+fn says(json: Option<&RawValue>, text: &str) -> bool {
+    string(json).as_deref() == Some(text)
+}
+
+fn string(json: Option<&RawValue>) -> Option<String> {
+    serde_json::from_str(json?.get()).ok()
+}
+
+fn entry(record: Box<RawValue>) -> Entry {
+    let event = serde_json::from_str::<Record<'_>>(record.get())
         .map_err(|error| malformed(error.to_string()))
-        .and_then(|record| record.event(decode));
-    Entry {
-        event,
-        json: json!({ "Records": [record] }),
-    }
+        .and_then(Record::event);
+    Entry { event, record }
 }
 
-impl Record {
-    fn event(self, decode: fn(&str) -> Result<String, Rejection>) -> Result<Event, Rejection> {
+impl Record<'_> {
+    fn event(self) -> Result<Event, Rejection> {
         let object = self.s3.object;
+        let decode = match string(self.s3.configuration) {
+            Some(name) if versity::writes(&name) => as_it_stands,
+            _ => form_decoded,
+        };
         Ok(Event {
             name: self.event_name,
             bucket: self.s3.bucket.name,
@@ -108,6 +161,11 @@ fn form_decoded(key: &str) -> Result<String, Rejection> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn entries(message: Value) -> Result<Vec<Entry>, Rejection> {
+        super::entries(&message.to_string(), 10)
+    }
 
     fn event(record: Value) -> Result<Event, Rejection> {
         let mut entries = entries(json!({ "Records": [record] })).unwrap();
@@ -188,6 +246,49 @@ mod tests {
                 .is_empty()
         );
         assert!(entries(json!({ "Records": [] })).unwrap().is_empty());
+    }
+
+    #[test]
+    fn one_record_too_many_is_one_dead_letter() {
+        let of = |count| entries(json!({ "Records": vec![json!({}); count], "Event": 1 }));
+        assert_eq!(of(10).unwrap().len(), 10);
+        for count in [11, 1000] {
+            let refused = of(count).unwrap_err();
+            assert_eq!(refused.reason, Reason::TooLarge);
+            assert!(
+                refused.error.contains("--max-records 10"),
+                "{}",
+                refused.error
+            );
+        }
+    }
+
+    /// As if they had not been there; a parser that builds them, or calls itself for each level, would end here.
+    #[test]
+    fn what_nobody_reads_may_be_nested_as_deep_as_it_likes() {
+        let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+        let record = put("a").to_string();
+        let more = format!("{{\"deep\":{deep},{}", &record[1..]);
+        let read = super::entries(&format!("{{\"x\":{deep},\"Records\":[{more},{deep}]}}"), 10);
+        let read: Vec<_> = read
+            .unwrap()
+            .iter()
+            .map(|entry| entry.event.is_ok())
+            .collect();
+        assert_eq!(read, [true, false]);
+    }
+
+    #[test]
+    fn a_configuration_of_another_type_is_passed_over() {
+        let mut record = put("a+b");
+        record["s3"]["configurationId"] = json!({ "name": ["webhook-global"] });
+        assert_eq!(event(record).unwrap().key, "a b");
+    }
+
+    #[test]
+    fn what_follows_the_message_makes_it_no_json() {
+        let refused = super::entries("{\"Records\":[]} {}", 10).unwrap_err();
+        assert_eq!(refused.reason, Reason::Malformed);
     }
 
     proptest! {

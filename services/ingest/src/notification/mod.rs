@@ -1,9 +1,10 @@
 //! What publishers write when an object changes, a module for each dialect, brought to one form: [`Event`].
 
 mod aws;
+mod records;
 mod versity;
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 use sightline_contracts::{ImageId, ImageRef, Reason, Times, now_ms};
 use sightline_stream::Rejection;
 
@@ -30,14 +31,23 @@ pub struct Event {
 #[derive(Debug)]
 pub struct Entry {
     pub event: Result<Event, Rejection>,
-    pub json: Value,
+    record: Box<RawValue>,
 }
 
-/// Reads a notification; one that announces nothing (a test event) has no entries.
-pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Rejection> {
-    let json: Value =
-        serde_json::from_slice(bytes).map_err(|error| malformed(format!("not JSON: {error}")))?;
-    aws::entries(json)
+impl Entry {
+    /// A notification of this record alone.
+    pub fn alone(&self) -> String {
+        format!("{{\"Records\":[{}]}}", self.record)
+    }
+}
+
+/// Reads a notification of at most `max_records` records; one that announces nothing (a test event) has no entries.
+///
+/// Takes memory in the order of `bytes`, whatever is in them: what nobody asks for is passed over, not built.
+pub fn parse(bytes: &[u8], max_records: usize) -> Result<Vec<Entry>, Rejection> {
+    let text =
+        std::str::from_utf8(bytes).map_err(|error| malformed(format!("not JSON: {error}")))?;
+    aws::entries(text, max_records)
 }
 
 impl Event {
@@ -108,7 +118,7 @@ mod tests {
     fn any_bytes_are_read_or_refused() {
         for bytes in [&b"\xff"[..], b"", b"[]", b"7", b"{}", b"null"] {
             assert_eq!(
-                parse(bytes).unwrap_err().reason,
+                parse(bytes, 10).unwrap_err().reason,
                 Reason::Malformed,
                 "{bytes:?}"
             );

@@ -1,0 +1,51 @@
+//! A list that is read as far as it may be long.
+
+use serde::{
+    Deserializer,
+    de::{DeserializeSeed, IgnoredAny, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+use std::fmt;
+
+/// The records of a message, each as its own JSON.
+#[derive(Debug)]
+pub enum Records {
+    Few(Vec<Box<RawValue>>),
+    /// More than may be; they are not kept.
+    TooMany,
+}
+
+/// Reads a list of at most so many.
+#[derive(Clone, Copy)]
+pub struct AtMost(pub usize);
+
+impl<'de> DeserializeSeed<'de> for AtMost {
+    type Value = Records;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Records, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for AtMost {
+    type Value = Records;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of records")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Records, A::Error> {
+        let mut records = Vec::new();
+        while records.len() < self.0 {
+            match list.next_element()? {
+                Some(record) => records.push(record),
+                None => return Ok(Records::Few(records)),
+            }
+        }
+        if list.next_element::<IgnoredAny>()?.is_none() {
+            return Ok(Records::Few(records));
+        }
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Records::TooMany)
+    }
+}

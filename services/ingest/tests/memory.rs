@@ -1,0 +1,44 @@
+//! What one notification may cost, measured in the memory of a process of its own.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+use sightline_contracts::{Reason, Topic};
+use sightline_ingest::{Ingest, admission::Admission};
+use sightline_stream::{Outcome, Record};
+
+/// As many bytes as the topic takes.
+const NOTIFICATION: usize = 1 << 20;
+
+/// The most memory the process had in use, in kB.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    number.unwrap().parse().unwrap()
+}
+
+fn ingest(value: String) -> Outcome {
+    let stage = Ingest::unregistered(Admission {
+        buckets: vec!["images".into()],
+        max_records: 1000,
+        max_object_bytes: 1,
+        thumbnail_prefix: "thumbnails/".into(),
+    });
+    stage.ingest(&Record::new(Topic::Ingest, None, Some(value.into())))
+}
+
+/// 350,000 records took 613 MB, and each became a dead letter of its own.
+#[test]
+fn a_megabyte_of_bad_records_is_one_dead_letter_and_little_memory() {
+    let many = format!("{{\"Records\":[{}{{}}]}}", "{},".repeat(NOTIFICATION / 3));
+    let lists = "[],".repeat(NOTIFICATION / 3);
+    let wide = format!("{{\"Records\":[{{\"x\":[{lists}[]]}},{{}}]}}");
+    let before = peak();
+    let refused = ingest(many);
+    assert!(matches!(refused, Outcome::Reject(why) if why.reason == Reason::TooLarge));
+    let put_back = ingest(wide);
+    assert!(matches!(put_back, Outcome::Done(outputs) if outputs.len() == 2));
+    let grown = peak() - before;
+    println!("{grown} kB");
+    assert!(grown < 10 << 10, "{grown} kB for two megabytes");
+}

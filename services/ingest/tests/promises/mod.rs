@@ -1,0 +1,41 @@
+//! What the stage promises of any bytes at all; the fuzz target `notification` holds it to the same.
+
+use sightline_contracts::{ImageRef, Topic};
+use sightline_ingest::{Ingest, admission::Admission};
+use sightline_stream::{Outcome, Record};
+
+const MAX_RECORDS: usize = 20;
+
+fn stage() -> Ingest {
+    Ingest::unregistered(Admission {
+        buckets: vec!["images".into()],
+        max_records: MAX_RECORDS,
+        max_object_bytes: 32 << 20,
+        thumbnail_prefix: "thumbnails/".into(),
+    })
+}
+
+/// Panics where a promise is broken: a notification ends as rejected or done, at most an output a record; what is let in is
+/// what the settings name; and what is put back alone is rejected, so that it does not go round for ever.
+pub fn hold(bytes: &[u8]) {
+    let stage = stage();
+    let record = |value| Record::new(Topic::Ingest, None, Some(value));
+    let outputs = match stage.ingest(&record(bytes.to_vec().into())) {
+        Outcome::Done(outputs) => outputs,
+        Outcome::Reject(why) => return assert!(!why.error.is_empty()),
+        Outcome::Retry { error, .. } => panic!("nothing to wait for: {error}"),
+    };
+    assert!(outputs.len() <= MAX_RECORDS);
+    for output in outputs {
+        let value = output.value.unwrap_or_default();
+        if output.topic == Topic::Images.name() {
+            let image = ImageRef::from_json(&value).expect("a reference that reads back");
+            assert_eq!(image.bucket, "images");
+            assert!((1..=1024).contains(&image.key.len()));
+            assert!(!image.key.chars().any(char::is_control));
+        } else {
+            let again = stage.ingest(&record(value));
+            assert!(matches!(again, Outcome::Reject(_)), "{again:?}");
+        }
+    }
+}
