@@ -112,6 +112,117 @@ fn a_header_that_declares_too_much_is_refused_before_decoding() {
     }
 }
 
+/// The first segment of this kind, from its marker on.
+fn segment(jpeg: &[u8], code: u8) -> usize {
+    let marker = |pair: &[u8]| pair == [0xff, code];
+    jpeg.windows(2).position(marker).unwrap()
+}
+
+fn with_segment(jpeg: &[u8], at: usize, code: u8, body: &[u8]) -> Vec<u8> {
+    let length = (body.len() as u16 + 2).to_be_bytes();
+    [&jpeg[..at], &[0xff, code], &length, body, &jpeg[at..]].concat()
+}
+
+/// What an error says, its cause included.
+fn refusal(bytes: &[u8]) -> String {
+    let error = decode(bytes, &Limits::default()).unwrap_err();
+    let cause = std::error::Error::source(&error).map(ToString::to_string);
+    format!("{error}: {}", cause.unwrap_or_default())
+}
+
+#[test]
+fn kinds_that_are_not_supported_are_named() {
+    let jpeg = |change: &dyn Fn(&mut [u8], usize)| {
+        let mut file = fixture("420.jpg");
+        let frame = segment(&file, 0xc0);
+        change(&mut file, frame);
+        file
+    };
+    let coding = |code: u8| jpeg(&move |file, frame| file[frame + 1] = code);
+    let bmp = |at: usize, value: u8| {
+        let mut file = fixture("rgb.bmp");
+        file[at] = value;
+        file
+    };
+    for (file, name) in [
+        (coding(0xc9), "arithmetic coding"),
+        (coding(0xca), "arithmetic coding"),
+        (coding(0xc3), "lossless coding"),
+        (coding(0xc5), "hierarchical coding"),
+        (jpeg(&|file, frame| file[frame + 4] = 12), "12 bits"),
+        (
+            jpeg(&|file, frame| file[frame + 5..frame + 7].fill(0)),
+            "DNL",
+        ),
+        (bmp(30, 4), "JPEG compression"),
+        (bmp(30, 5), "PNG compression"),
+        (bmp(14, 64), "header type (size=64)"),
+    ] {
+        let said = refusal(&file);
+        assert!(
+            said.contains("not supported") && said.contains(name),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn metadata_of_a_jpeg_is_passed_over() {
+    let plain = fixture("420.jpg");
+    let expected = decode(&plain, &Limits::default()).unwrap();
+    // A preview with a frame header and an end of its own, within the segment.
+    let preview = [&b"Exif\0\0"[..], &plain].concat();
+    let mut file = plain.clone();
+    for (code, body) in [
+        (
+            0xe2,
+            &[&b"ICC_PROFILE\0\x01\x02"[..], &[7; 60_000]].concat()[..],
+        ),
+        (
+            0xe1,
+            &[&b"http://ns.adobe.com/xap/1.0/\0"[..], &[7; 60_000]].concat(),
+        ),
+        (
+            0xe1,
+            &[&b"http://ns.adobe.com/xmp/extension/\0"[..], &[0xff; 100]].concat(),
+        ),
+        (0xed, &[&b"Photoshop 3.0\0"[..], &[7; 60_000]].concat()),
+        (0xe1, &preview),
+        (0xe5, &plain),
+        (0xfe, &plain),
+    ] {
+        file = with_segment(&file, 2, code, body);
+    }
+    assert!(decode(&file, &Limits::default()).unwrap() == expected);
+}
+
+#[test]
+fn a_second_frame_header_changes_no_size() {
+    for name in ["420.jpg", "progressive.jpg", "restart.jpg"] {
+        let plain = fixture(name);
+        let code = if name == "progressive.jpg" {
+            0xc2
+        } else {
+            0xc0
+        };
+        let frame = segment(&plain, code);
+        let mut header = plain[frame + 4..frame + 19].to_vec();
+        header[1..5].copy_from_slice(&[0x75, 0x30, 0x75, 0x30]);
+        let scan = segment(&plain, 0xda);
+        // Before the frame, between it and the scan, after the scan's header, before the end.
+        for at in [frame, frame + 19, scan, scan + 14, plain.len() - 2] {
+            let file = with_segment(&plain, at, code, &header);
+            if let Ok(picture) = decode(&file, &Limits::default()) {
+                assert_eq!(
+                    (picture.width(), picture.height()),
+                    (61, 43),
+                    "{name} at {at}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn what_is_no_picture_is_not_recognised() {
     assert!(matches!(decode(b"", &Limits::default()), Err(Error::Empty)));

@@ -73,11 +73,13 @@ fn pixels_are_pillow_s() {
             100.0 * beyond
         );
         // Inverse cosine transform, upsampling of chroma and colour conversion are each rounded in their own way.
-        let lossy = file.ends_with(".jpg") || file == "lossy.webp";
-        assert!(
-            largest <= if lossy { 6 } else { 0 },
-            "{file}: differs by {largest}"
-        );
+        let allowed = match file {
+            // 5 and 6 bits to 8, where Pillow cuts and the decoder rounds.
+            "bitfields.bmp" => 1,
+            _ if file.ends_with(".jpg") || file == "lossy.webp" => 6,
+            _ => 0,
+        };
+        assert!(largest <= allowed, "{file}: differs by {largest}");
         let (beyond, _) = difference(picture.rgb(), reference.data(), 2);
         assert!(
             beyond <= 0.01,
@@ -85,7 +87,7 @@ fn pixels_are_pillow_s() {
         );
         compared += 1;
     }
-    assert!(compared >= 30);
+    assert!(compared >= 47, "{compared}");
 }
 
 #[test]

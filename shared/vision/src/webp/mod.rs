@@ -49,47 +49,40 @@ impl<'a> Header<'a> {
         self.decoder.dimensions()
     }
 
-    /// From image-webp's `read_image` and what it calls; in eighths of a byte a pixel.
+    /// From image-webp's `read_image` and what it calls.
     ///
-    /// Not bounded are the Huffman codes of lossless data: up to 65,536 groups of them, of which the coded data says the
-    /// number, cost up to 60 kB each. A photograph has some hundreds; whoever decodes strangers' bytes bounds the process.
+    /// Not bounded are the Huffman codes of lossless data: up to 65,536 groups of them, of which only the coded data says the
+    /// number, cost up to 60 kB each. The library has no limit for them; whoever decodes strangers' bytes bounds the process.
     pub fn memory(&self) -> u64 {
         let (width, height) = self.size();
         let pixels = u64::from(width) * u64::from(height);
         let alpha = self.decoder.has_alpha();
-        // Luma and halved colour of a lossy frame, and what the decoder notes of each 16×16 pixels.
-        let yuv = 12 + 4;
-        // Predictors, colour transform, and which codes hold where: at most one for each 4×4 pixels.
-        let lossless = 32 + 6;
-        // Alpha is coded as a lossless picture, its channel then taken out of it.
-        let alpha_plane = lossless + 8;
-        let output = if alpha { 32 } else { 24 };
-        let frame = match (self.lossy, alpha) {
-            (true, false) => yuv,
-            (true, true) => yuv + alpha_plane,
-            // Straight into the output.
-            (false, true) => lossless - 32,
-            (false, false) => lossless,
-        };
-        let eighths = if self.decoder.is_animated() {
+        let output = if alpha { 4 * pixels } else { 3 * pixels };
+        // Luma and halved colour, and what the decoder notes of each 16 × 16 pixels.
+        let planes = 2 * pixels;
+        // Copied twice, the first time into a buffer that grows by doubling.
+        let coded = 3 * self.bytes.len() as u64 + PARTITION;
+        // Predictors, colour transform, and which codes hold where: at most one for each 4 × 4 pixels. And the codes.
+        let codes = 3 * pixels / 4 + pixels / 4 + (4 << 20);
+        let frame = if self.decoder.is_animated() {
             // A frame that may have alpha whatever the header says, and the canvas that it is laid on.
-            output + 32 + 32 + yuv + alpha_plane
+            (8 * pixels + codes).max(planes + pixels + coded)
+        } else if !self.lossy {
+            // With alpha straight into the output.
+            codes + if alpha { 0 } else { 4 * pixels }
+        } else if alpha {
+            // Alpha is coded as a lossless picture, its channel then taken out of it.
+            planes + coded.max(5 * pixels + codes)
         } else {
-            output + frame
+            planes + coded
         };
-        let turned = if turn::transposes(self.orientation) {
-            48
+        let turning = if turn::transposes(self.orientation) {
+            output + 3 * pixels
         } else {
             0
         };
-        let edges = 64 * (u64::from(width) + u64::from(height)) + 4096;
-        // Coded data is copied twice, the first time into a buffer that grows by doubling.
-        let coded = if self.lossy {
-            3 * self.bytes.len() as u64 + PARTITION.min(3 * pixels + (1 << 19))
-        } else {
-            huffman(pixels)
-        };
-        pixels * eighths.max(turned) / 8 + edges + coded + OVERHEAD
+        let edges = 64 * (u64::from(width) + u64::from(height));
+        (output + frame).max(turning) + edges + OVERHEAD
     }
 
     pub fn decode(self) -> Result<Picture, Error> {
@@ -110,11 +103,6 @@ impl<'a> Header<'a> {
         let rgb = if alpha { drop_alpha(pixels) } else { pixels };
         turn::upright(FORMAT, size, rgb, orientation)
     }
-}
-
-/// What an encoder's Huffman codes take: more groups of them in larger pictures.
-fn huffman(pixels: u64) -> u64 {
-    (4 << 20) + pixels / 4
 }
 
 /// The decoder calls a file that ends early damaged.

@@ -1,0 +1,25 @@
+//! Any bytes give a whole picture of the size that was checked, or an error.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sightline_vision::{Limits, open};
+
+/// Tight, so that the time goes into odd files and not into large ones.
+const LIMITS: Limits = Limits {
+    max_pixels: 1 << 18,
+    max_side: 4_096,
+    max_ratio: 64,
+};
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(encoded) = open(bytes, &LIMITS) else {
+        return;
+    };
+    let size = (encoded.width(), encoded.height());
+    assert!(encoded.memory() < 64 << 20);
+    let Ok(picture) = encoded.decode() else {
+        return;
+    };
+    let (width, height) = (picture.width(), picture.height());
+    assert!((width, height) == size || (height, width) == size);
+});
