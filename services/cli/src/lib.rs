@@ -132,6 +132,9 @@ fn failed(error: &anyhow::Error) -> ExitCode {
         matches!(
             cause.downcast_ref(),
             Some(sightline_stream::Error::Settings(_))
+        ) || matches!(
+            cause.downcast_ref(),
+            Some(sightline_objectstore::Error::Settings(_))
         )
     };
     match error.chain().any(settings) {

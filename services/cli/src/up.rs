@@ -4,6 +4,7 @@ use crate::embedded::{BUCKET, Config, Pipeline};
 use anyhow::Context;
 use clap::Args;
 use sightline_infer::ModelSettings;
+use sightline_objectstore::Credentials as StoreKeys;
 use sightline_postprocess::Thumbnails;
 use sightline_storage::{Credentials, StorageSettings};
 use sightline_telemetry::{Server, Telemetry, TraceSettings, shutdown::Signals};
@@ -37,6 +38,15 @@ pub struct Up {
         default_value = "127.0.0.1:9000"
     )]
     s3_listen: SocketAddr,
+    /// A name of this machine that clients use for the S3 store, beside localhost and its addresses; repeatable, or
+    /// several with commas. Requests for other names are refused: a web page may have sent them
+    #[arg(
+        long,
+        env = "SIGHTLINE_STORE_HOST",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    s3_host: Vec<String>,
     /// Where /livez, /readyz and /metrics are served
     #[arg(
         long,
@@ -50,15 +60,15 @@ pub struct Up {
         long,
         env = "SIGHTLINE_STORE_ACCESS_KEY",
         value_name = "KEY",
-        default_value = "sightline"
+        default_value = StoreKeys::DEFAULT
     )]
     access_key: String,
-    /// Secret key of the S3 store
+    /// Secret key of the S3 store; one of your own, where others than this machine reach it
     #[arg(
         long,
         env = "SIGHTLINE_STORE_SECRET_KEY",
         value_name = "KEY",
-        default_value = "sightline",
+        default_value = StoreKeys::DEFAULT,
         hide_env_values = true
     )]
     secret_key: String,
@@ -106,6 +116,7 @@ impl Up {
             data: self.data.clone(),
             kafka: self.kafka_listen,
             s3: self.s3_listen,
+            s3_hosts: self.s3_host.clone(),
             credentials: Credentials {
                 access_key: self.access_key.clone(),
                 secret_key: self.secret_key.clone(),
@@ -136,5 +147,24 @@ Classify an image and watch the results:
             data.display(),
             self.access_key,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        up: Up,
+    }
+
+    #[test]
+    fn the_stores_names_come_one_by_one_or_with_commas() {
+        let line = ["up", "--s3-host", "nas,nas.example", "--s3-host", "store"];
+        let config = Line::try_parse_from(line).unwrap().up.config();
+        assert_eq!(config.s3_hosts, ["nas", "nas.example", "store"]);
     }
 }

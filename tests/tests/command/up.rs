@@ -180,3 +180,18 @@ async fn killed_again_and_again_it_classifies_each_image_once() {
     assert!(twice.is_empty(), "{twice:#?}");
     drop(process);
 }
+
+#[test]
+fn beyond_loopback_the_default_keys_are_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let mut command = sightline();
+    command.args(["up", "--s3-listen", "0.0.0.0:0", "--kafka-listen"]);
+    command.args(["127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--data"]);
+    let output = command.arg(data.path()).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    let said = ["0.0.0.0:0", "--secret-key", "SIGHTLINE_STORE_SECRET_KEY"];
+    assert!(said.iter().all(|part| errors.contains(part)), "{errors}");
+    let left = fs::read_dir(data.path()).unwrap().count();
+    assert_eq!(left, 0, "nothing was started");
+}

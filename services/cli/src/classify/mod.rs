@@ -81,6 +81,7 @@ impl Classify {
             data: data.path().to_owned(),
             kafka: any_port,
             s3: any_port,
+            s3_hosts: Vec::new(),
             credentials: Credentials {
                 access_key: "classify".to_owned(),
                 secret_key: "classify".to_owned(),

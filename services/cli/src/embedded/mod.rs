@@ -32,6 +32,8 @@ pub struct Config {
     /// Port 0 takes a free one.
     pub kafka: SocketAddr,
     pub s3: SocketAddr,
+    /// Names of this machine that S3 requests may be for, beside `localhost` and its addresses.
+    pub s3_hosts: Vec<String>,
     pub credentials: Credentials,
     /// Whether the S3 store waits for the disk.
     pub fsync: bool,
@@ -56,6 +58,8 @@ pub struct Pipeline {
 impl Pipeline {
     /// Starts everything. The services go on loading and joining their groups; images put meanwhile wait for them.
     pub async fn start(config: Config, telemetry: &Telemetry) -> anyhow::Result<Self> {
+        let objects = objects_config(&config);
+        objects.check()?;
         let broker = start_broker(&config)?;
         let kafka = KafkaSettings::at(broker.bootstrap());
         let topics: Vec<_> = Topic::ALL
@@ -65,7 +69,7 @@ impl Pipeline {
         create_topics(&kafka, &topics)
             .await
             .context("can't create the topics")?;
-        let objects = start_objects(&config, &kafka).await?;
+        let objects = start_objects(objects, &kafka).await?;
         let storage = StorageSettings {
             s3_endpoint: Some(format!("http://{}", objects.local_addr())),
             s3_region: Some("us-east-1".to_owned()),
@@ -125,7 +129,7 @@ fn start_broker(config: &Config) -> anyhow::Result<Broker> {
     Broker::start(broker).with_context(|| format!("can't start the broker on {}", config.kafka))
 }
 
-async fn start_objects(config: &Config, kafka: &KafkaSettings) -> anyhow::Result<ObjectStore> {
+fn objects_config(config: &Config) -> sightline_objectstore::Config {
     let credentials = sightline_objectstore::Credentials {
         access_key: config.credentials.access_key.clone(),
         secret_key: config.credentials.secret_key.clone(),
@@ -135,14 +139,25 @@ async fn start_objects(config: &Config, kafka: &KafkaSettings) -> anyhow::Result
         suffix: "_thumb.png".to_owned(),
         ..Default::default()
     };
-    let objects = sightline_objectstore::Config {
+    sightline_objectstore::Config {
         listen: config.s3,
-        notifier: Some(Arc::new(Publish::connect(kafka).await?)),
+        hosts: config.s3_hosts.clone(),
         except: vec![own_thumbnails],
         fsync: config.fsync,
         ..sightline_objectstore::Config::new(config.data.join("objects"), credentials)
+    }
+}
+
+async fn start_objects(
+    config: sightline_objectstore::Config,
+    kafka: &KafkaSettings,
+) -> anyhow::Result<ObjectStore> {
+    let listen = config.listen;
+    let config = sightline_objectstore::Config {
+        notifier: Some(Arc::new(Publish::connect(kafka).await?)),
+        ..config
     };
-    ObjectStore::start(objects)
+    ObjectStore::start(config)
         .await
-        .with_context(|| format!("can't start the S3 store on {}", config.s3))
+        .with_context(|| format!("can't start the S3 store on {listen}"))
 }
