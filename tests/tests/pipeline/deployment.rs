@@ -154,16 +154,21 @@ impl Deployment {
             .unwrap();
     }
 
+    /// The topic's name in this deployment.
+    pub fn topic(&self, topic: Topic) -> String {
+        format!("{}{}", self.prefix, topic.name())
+    }
+
     /// Publishes a message of somebody who is not the store.
     pub async fn publish(&self, topic: Topic, value: impl Into<Bytes>) {
-        let name = format!("{}{}", self.prefix, topic.name());
+        let name = self.topic(topic);
         let message = Message::new(name, "k", value);
         self.publisher.send(&message).await.unwrap();
     }
 
     /// All committed records of a topic, now.
     pub fn committed(&self, topic: Topic) -> Vec<Record> {
-        let name = format!("{}{}", self.prefix, topic.name());
+        let name = self.topic(topic);
         let mut reader = Reader::open(&self.kafka, &name, Start::Beginning).unwrap();
         std::iter::from_fn(|| reader.next_before_end(PATIENCE).unwrap()).collect()
     }

@@ -1,27 +1,26 @@
 //! What stopped the pipeline once, each against the real services: they live, within the memory that compose gives them;
 //! the offender is a dead letter; the images beside it have results.
 
-use crate::deployment::{BUCKET, Deployment, Service, file};
-use bytes::Bytes;
+use crate::deployment::{Deployment, Service, file};
 use sightline_contracts::{Reason, Topic};
-use sightline_storage::Objects as _;
-use sightline_stream::admin::DeadLetter;
-use sightline_testkit::hostile;
-use std::{fs, io::Write as _};
+use sightline_stream::{Message, Publisher, admin::DeadLetter};
+use sightline_testkit::{Bootstrap, batch::Raw, hostile};
+use std::fs;
 
 /// What compose gives preprocess, its decoders included.
 const PREPROCESS_MAY: u64 = 2 << 30;
 /// What compose gives ingest.
-const INGEST_MAY: u64 = 512 << 20;
+const INGEST_MAY: u64 = 256 << 20;
 
 /// Good images that go in before and after the offender.
 const NEIGHBOURS: usize = 6;
 
-/// Lets `offend` do its worst between good images; gives the dead letters once all others have their results.
-async fn beside<F: AsyncFnOnce(&Deployment)>(
+/// Lets `offend` do its worst between good images; gives the dead letters, `dead` of them, once the images have their
+/// results, and what of the offence turned out harmless has, too: `more` of them.
+async fn beside(
     test: &str,
-    dead: usize,
-    offend: F,
+    (dead, more): (usize, usize),
+    offend: impl AsyncFnOnce(&Deployment),
 ) -> Vec<DeadLetter> {
     let deployment = Deployment::start(test).await;
     let mut services = deployment.services(|_| Vec::new());
@@ -32,10 +31,11 @@ async fn beside<F: AsyncFnOnce(&Deployment)>(
         }
         deployment.put(&format!("good-{number}.jpg"), good.clone()).await;
     }
+    let results = deployment.await_results(NEIGHBOURS + more);
     let letters = deployment.await_dead_letters(dead);
-    let results = deployment.await_results(NEIGHBOURS);
-    assert_eq!(letters.len(), dead, "{letters:?}");
-    assert!(results.keys().all(|key| key.starts_with("good-")), "{results:?}");
+    assert_eq!((results.len(), letters.len()), (NEIGHBOURS + more, dead), "{letters:?}");
+    let good = results.keys().filter(|key| key.starts_with("good-"));
+    assert_eq!(good.count(), NEIGHBOURS);
     for service in &mut services {
         assert!(service.process.ended().is_none(), "a service has ended");
     }
@@ -74,7 +74,7 @@ fn high_water(pid: u32) -> Option<u64> {
 
 async fn picture(test: &str, name: &str, bytes: Vec<u8>) -> DeadLetter {
     let put = async |deployment: &Deployment| deployment.put(name, bytes.into()).await;
-    let mut letters = beside(test, 1, put).await;
+    let mut letters = beside(test, (1, 0), put).await;
     let letter = letters.remove(0);
     assert_eq!(letter.stage.as_deref(), Some("preprocess"));
     println!("{test}: {:?}: {:?}", letter.reason.unwrap(), letter.error);
@@ -96,14 +96,74 @@ async fn sixty_five_thousand_huffman_groups_cost_their_own_webp() {
     assert_eq!(letter.reason, Some(Reason::DecodeLimit));
 }
 
+/// The pictures that are ones, but for what goes along with them.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_profile_that_inflates_is_not_inflated() {
+async fn profiles_and_exif_without_end_are_passed_over() {
     let put = async |deployment: &Deployment| {
         let png = hostile::inflating_profile_png(560);
-        deployment.put("good-profile.png", png.into()).await;
-        deployment.await_results(1);
+        deployment.put("profile.png", png.into()).await;
+        let webp = hostile::endless_exif_webp();
+        deployment.put("exif.webp", webp.into()).await;
     };
-    // The picture itself is one: it has a result like its neighbours.
-    let letters = beside("profile", 0, put).await;
-    assert!(letters.is_empty());
+    beside("metadata", (0, 2), put).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_name_that_is_not_utf8_stops_no_service_and_no_tool() {
+    let produce = async |deployment: &Deployment| {
+        let bootstrap = Bootstrap::new(deployment.kafka.bootstrap.clone());
+        let topic = deployment.topic(Topic::Ingest);
+        let odd = Raw {
+            key: b"k",
+            value: b"{}",
+            headers: &[(b"\xff", b"1")],
+        };
+        tokio::task::block_in_place(|| odd.produce(&bootstrap, &topic, 0)).unwrap();
+        deployment.await_dead_letters(1);
+        let listed = deployment.tool(&["dead-letters", "list"]);
+        assert!(listed.status.success(), "{listed:?}");
+    };
+    let letters = beside("misnamed", (1, 0), produce).await;
+    assert_eq!(letters[0].reason, Some(Reason::Malformed));
+}
+
+/// Their thumbnails' keys were too long for S3, and kept the others' waiting.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_a_thousand_bytes_hold_up_no_thumbnail() {
+    const LONG: usize = 24;
+    let put = async |deployment: &Deployment| {
+        let image = file("samples/stop__0023.jpg");
+        for number in 0..LONG {
+            let key = format!("{number:03}/{}", vec!["k".repeat(199); 5].join("/"));
+            assert!(key.len() > 1003 - 1 && key.len() <= 1024, "{}", key.len());
+            deployment.put(&key, image.clone()).await;
+        }
+    };
+    beside("long-keys", (0, LONG), put).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twelve_megabytes_of_zeros_in_a_few_kilobytes_are_one_dead_letter() {
+    let publish = async |deployment: &Deployment| {
+        let mut kafka = deployment.kafka.clone();
+        kafka.property = vec!["compression.codec=gzip".parse().unwrap()];
+        let zeros = vec![0; 12 << 20];
+        let message = Message::new(deployment.topic(Topic::Ingest), "k", zeros);
+        Publisher::new(&kafka).unwrap().send(&message).await.unwrap();
+    };
+    let letters = beside("zeros", (1, 0), publish).await;
+    assert_eq!(letters[0].reason, Some(Reason::Malformed));
+    assert_eq!(letters[0].value_dropped, Some(12 << 20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_of_very_many_bad_records_is_one_dead_letter() {
+    let publish = async |deployment: &Deployment| {
+        let many = format!(r#"{{"Records":[{}{{}}]}}"#, "{},".repeat(300_000));
+        deployment.publish(Topic::Ingest, many).await;
+    };
+    let letters = beside("many", (1, 0), publish).await;
+    assert_eq!(letters[0].stage.as_deref(), Some("ingest"));
+    let error = letters[0].error.as_deref().unwrap();
+    assert!(error.contains("--max-records"), "{error}");
 }

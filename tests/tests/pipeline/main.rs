@@ -5,6 +5,7 @@
 mod crash;
 mod deployment;
 mod flow;
+mod hostile;
 mod poison;
 mod rebalance;
 mod traces;

@@ -98,22 +98,18 @@ mod tests {
         let room = Room::new(10, Gauge::default());
         let (order, came) = sync_channel(2);
         let held = room.take(6);
+        let come = |name, bytes| {
+            let place = room.take(bytes);
+            order.send(name).unwrap();
+            drop(place);
+        };
         thread::scope(|scope| {
-            let large = order.clone();
-            scope.spawn(|| {
-                let place = room.take(8);
-                large.send("large").unwrap();
-                drop(place);
-            });
+            scope.spawn(|| come("large", 8));
             while room.state().next < 2 {
                 thread::yield_now();
             }
             // It would fit, and waits for its turn.
-            scope.spawn(|| {
-                let place = room.take(2);
-                order.send("small").unwrap();
-                drop(place);
-            });
+            scope.spawn(|| come("small", 2));
             while room.state().next < 3 {
                 thread::yield_now();
             }
