@@ -60,8 +60,12 @@ impl<'a> Header<'a> {
         let output = if alpha { 4 * pixels } else { 3 * pixels };
         // Luma and halved colour, and what the decoder notes of each 16 × 16 pixels.
         let planes = 2 * pixels;
-        // Copied twice, the first time into a buffer that grows by doubling.
-        let coded = 3 * self.bytes.len() as u64 + PARTITION;
+        // Of lossy data; it is copied twice, the first time into a buffer that grows by doubling.
+        let coded = if self.lossy {
+            3 * self.bytes.len() as u64 + PARTITION
+        } else {
+            0
+        };
         // Predictors, colour transform, and which codes hold where: at most one for each 4 × 4 pixels. And the codes.
         let codes = 3 * pixels / 4 + pixels / 4 + (4 << 20);
         let frame = if self.decoder.is_animated() {
