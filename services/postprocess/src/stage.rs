@@ -4,7 +4,7 @@ use crate::Thumbnails;
 use bytes::Bytes;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use sightline_contracts::{PredictionMessage, Reason, ResultEvent, Thumbnail, Topic, now_ms};
-use sightline_storage::Objects;
+use sightline_storage::{Error as StorageError, Objects};
 use sightline_stream::{Outcome, Output, Record, Stage, with_causes};
 use std::sync::Arc;
 
@@ -30,12 +30,16 @@ impl Postprocess {
         }
     }
 
-    /// The SDK has retried already; what is left may be mended by an operator, so it is tried until the budget is spent.
+    /// A key that S3 does not take is this image's own fault. What else is left, after the SDK's own retries, may be mended
+    /// by an operator: a bucket, rights, credentials. It is tried until the budget is spent, or the circuit opens.
     async fn put(&self, to: &Thumbnail, png: Bytes) -> Result<(), Outcome> {
         match self.store.put(&to.bucket, &to.key, png, "image/png").await {
             Ok(_) => {
                 self.stored.inc();
                 Ok(())
+            }
+            Err(error @ StorageError::Invalid { .. }) => {
+                Err(Outcome::reject(Reason::InvalidKey, with_causes(&error)))
             }
             Err(error) => Err(Outcome::retry(with_causes(&error))),
         }
@@ -83,11 +87,21 @@ mod tests {
     use sightline_contracts::{ImageId, ImageRef, Label, ModelInfo, Times};
     use sightline_storage::Memory;
 
+    /// Of the thumbnail.
+    fn key() -> String {
+        let id = ImageId::new("photos", "a b.jpg", "v");
+        format!("small/a b.jpg_{id}_thumb.png")
+    }
+
     fn prediction(label: &str) -> Record {
+        prediction_in("photos", label)
+    }
+
+    fn prediction_in(bucket: &str, label: &str) -> Record {
         let message = PredictionMessage {
             image: ImageRef {
                 id: ImageId::new("photos", "a b.jpg", "v"),
-                bucket: "photos".into(),
+                bucket: bucket.into(),
                 key: "a b.jpg".into(),
                 version: None,
                 etag: None,
@@ -141,7 +155,7 @@ mod tests {
         let place = event(outcome).thumbnail.unwrap();
         assert_eq!(
             (place.bucket.as_str(), place.key.as_str()),
-            ("photos", "small/a b.jpg_thumb.png")
+            ("photos", key().as_str())
         );
         assert_eq!(
             store
@@ -160,12 +174,15 @@ mod tests {
         assert!(event(outcome).thumbnail.is_some());
         let (outcome, store) = postprocess(&["traffic light", "stop"], prediction("bus")).await;
         assert_eq!(event(outcome).thumbnail, None);
-        assert!(
-            store
-                .get("photos", "small/a b.jpg_thumb.png", None, 10)
-                .await
-                .is_err()
-        );
+        assert!(store.get("photos", &key(), None, 10).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_s3_calls_invalid_is_rejected_and_what_an_operator_can_mend_is_tried_again() {
+        let (outcome, _) = postprocess(&[], prediction_in("no/bucket", "bus")).await;
+        assert!(matches!(outcome, Outcome::Reject(why) if why.reason == Reason::InvalidKey));
+        let (outcome, _) = postprocess(&[], prediction_in("missing", "bus")).await;
+        assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
     }
 
     #[tokio::test]

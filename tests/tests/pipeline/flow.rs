@@ -39,7 +39,8 @@ async fn each_image_comes_out_once_with_label_thumbnail_and_times() {
             "{times:?}"
         );
         let place = event.thumbnail.as_ref().unwrap();
-        assert_eq!(place.key, format!("thumbnails/{key}_thumb.png"));
+        let id = event.image.id;
+        assert_eq!(place.key, format!("thumbnails/{key}_{id}_thumb.png"));
         let thumbnail = deployment.store.get(BUCKET, &place.key, None, 1 << 20);
         assert!(thumbnail.await.unwrap().bytes.starts_with(b"\x89PNG"));
     }
