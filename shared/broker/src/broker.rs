@@ -11,6 +11,7 @@ use tokio::runtime::Runtime;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::accept;
 use crate::api::Node;
 use crate::clock;
 use crate::config::{Config, Fsync};
@@ -21,7 +22,7 @@ use crate::log::segment;
 use crate::sync::lock;
 use crate::topics::{Partition, Topics};
 use crate::txn::Transactions;
-use crate::wire::{self, Shared};
+use crate::wire::{Shared, Times};
 
 /// How often overdue transactions are looked for.
 const REAP_EVERY: Duration = Duration::from_millis(250);
@@ -76,7 +77,11 @@ impl Broker {
             .build()
             .map_err(Error::Threads)?;
         let hooks = Hooks::default();
-        let shared = Arc::new(Shared::new(node, hooks.clone(), advertised));
+        let times = Times {
+            frame: config.request_timeout,
+            idle: config.idle_timeout,
+        };
+        let shared = Arc::new(Shared::new(node, hooks.clone(), advertised, times));
         let cancel = CancellationToken::new();
         let serving = runtime.spawn(run(listener, shared.clone(), config, cancel.clone()));
         Ok(Self {
@@ -192,7 +197,11 @@ async fn run(
     cancel: CancellationToken,
 ) {
     let mut tasks = JoinSet::new();
-    tasks.spawn(accept(listener, shared.clone()));
+    tasks.spawn(accept::run(
+        listener,
+        config.max_connections,
+        shared.clone(),
+    ));
     let node = shared.clone();
     tasks.spawn(async move { node.node.groups.keep_time().await });
     let node = shared.clone();
@@ -207,34 +216,6 @@ async fn run(
     // None of them ends by itself; dropping the set ends them all.
     cancel.cancelled().await;
     tasks.shutdown().await;
-}
-
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(%error, "can't listen");
-            return;
-        }
-    };
-    let mut connections = JoinSet::new();
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let shared = shared.clone();
-                connections.spawn(async move {
-                    if let Err(error) = wire::serve(stream, shared).await {
-                        tracing::debug!(%peer, %error, "connection closed");
-                    }
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "can't accept a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-        while connections.try_join_next().is_some() {}
-    }
 }
 
 /// Runs `work` on a blocking thread again and again; an error is logged, and the next round tries again.

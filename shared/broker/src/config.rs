@@ -76,6 +76,23 @@ pub struct Config {
         value_name = "N"
     )]
     pub threads: usize,
+
+    /// Most connections at a time; one more is closed as soon as it is made
+    #[arg(
+        long,
+        env = "SIGHTLINE_BROKER_MAX_CONNECTIONS",
+        default_value_t = 1000,
+        value_name = "N"
+    )]
+    pub max_connections: usize,
+
+    /// Time from the first byte of a request to its last, in milliseconds; past it the connection is closed
+    #[arg(long, env = "SIGHTLINE_BROKER_REQUEST_TIMEOUT_MS", default_value = "30000", value_parser = millis, value_name = "MS")]
+    pub request_timeout: Duration,
+
+    /// How long a connection may be silent between two requests, or leave an answer untaken, in milliseconds; then it is closed
+    #[arg(long, env = "SIGHTLINE_BROKER_IDLE_TIMEOUT_MS", default_value = "600000", value_parser = millis, value_name = "MS")]
+    pub idle_timeout: Duration,
 }
 
 fn millis(text: &str) -> Result<Duration, std::num::ParseIntError> {
@@ -95,6 +112,9 @@ impl Config {
             initial_rebalance_delay: Duration::ZERO,
             max_transaction_timeout: Duration::from_mins(15),
             threads: 2,
+            max_connections: 1000,
+            request_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_mins(10),
         }
     }
 }

@@ -18,6 +18,7 @@
 //! and `txn` hold what is decided and note it in journals; `log` holds the records.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod accept;
 mod api;
 mod broker;
 mod clock;
@@ -37,3 +38,12 @@ pub use broker::Broker;
 pub use config::{Config, Fsync};
 pub use error::Error;
 pub use hooks::{ApiKey, Hooks};
+
+/// Takes one request apart as a connection does, without its four bytes of length: for fuzzing.
+///
+/// # Errors
+/// When a connection would be closed for it.
+#[doc(hidden)]
+pub fn check_frame(frame: &[u8]) -> anyhow::Result<()> {
+    wire::check::frame(bytes::Bytes::copy_from_slice(frame))
+}

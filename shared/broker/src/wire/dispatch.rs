@@ -4,6 +4,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable};
 
+use super::lengths;
 use super::reply::Reply;
 use crate::api::{self, Context, Node, versions};
 
@@ -65,8 +66,12 @@ impl Request {
         Ok(out)
     }
 
-    fn decode<T: Decodable>(&self) -> anyhow::Result<T> {
-        T::decode(&mut self.body.clone(), self.version)
+    /// The body.
+    ///
+    /// # Errors
+    /// When it is malformed; the connection is to be closed, as Kafka does.
+    pub fn decode<T: Decodable>(&self) -> anyhow::Result<T> {
+        lengths::decode(&self.body, self.version)
     }
 }
 

@@ -5,6 +5,7 @@ mod admin;
 mod clients;
 mod durability;
 mod groups;
+mod limits;
 mod records;
 mod transactions;
 mod wire;
