@@ -4,6 +4,7 @@
 mod admin;
 mod clients;
 mod durability;
+mod frames;
 mod groups;
 mod limits;
 mod records;

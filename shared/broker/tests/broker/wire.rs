@@ -13,14 +13,15 @@ use rdkafka::producer::Producer;
 
 use super::clients::{Rig, WAIT, send};
 
-struct Raw(TcpStream);
+/// A connection that requests are written to by hand.
+pub struct Raw(TcpStream);
 
 impl Raw {
-    fn connect(rig: &Rig) -> Self {
+    pub fn connect(rig: &Rig) -> Self {
         Self(TcpStream::connect(rig.bootstrap()).unwrap())
     }
 
-    fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
+    pub fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
         let key = ApiKey::try_from(R::KEY).unwrap();
         let mut out = BytesMut::new();
         let header = RequestHeader::default()
