@@ -108,6 +108,7 @@ pub struct Families {
     rebalances: Family<StageLabel, Counter>,
     dropped_headers: Family<StageLabel, Counter>,
     circuit_open: Family<StageLabel, Gauge>,
+    alone: Family<StageLabel, Gauge>,
     lag: Family<PartitionLabels, Gauge<i64, AtomicI64>>,
     oldest: Family<StageLabel, Seconds>,
     drain: Family<StageLabel, Seconds>,
@@ -131,6 +132,7 @@ impl Families {
             rebalances: Family::default(),
             dropped_headers: Family::default(),
             circuit_open: Family::default(),
+            alone: Family::default(),
             lag: Family::default(),
             oldest: Family::default(),
             drain: Family::default(),
@@ -209,6 +211,11 @@ impl Families {
             m.circuit_open.clone(),
         );
         registry.register(
+            "alone_partitions",
+            "Partitions whose records run one at a time, because processes died without moving their offset",
+            m.alone.clone(),
+        );
+        registry.register(
             "lag_records",
             "Records of the partition not yet committed, without transaction markers",
             m.lag.clone(),
@@ -261,6 +268,7 @@ impl Families {
             rebalances: self.rebalances.get_or_create_owned(&stage),
             dropped_headers: self.dropped_headers.get_or_create_owned(&stage),
             circuit_open: self.circuit_open.get_or_create_owned(&stage),
+            alone: self.alone.get_or_create_owned(&stage),
             lag: self.lag.clone(),
             oldest: self.oldest.get_or_create_owned(&stage),
             drain: self.drain.get_or_create_owned(&stage),
@@ -286,6 +294,7 @@ pub struct Metrics {
     pub(crate) rebalances: Counter,
     pub(crate) dropped_headers: Counter,
     circuit_open: Gauge,
+    pub(crate) alone: Gauge,
     lag: Family<PartitionLabels, Gauge<i64, AtomicI64>>,
     pub(crate) oldest: Seconds,
     pub(crate) drain: Seconds,

@@ -4,6 +4,7 @@
 //! Offsets are not records: each transaction leaves a marker, and aborted records stay in the log. What was fetched is
 //! counted; what lies beyond is estimated by how many of the last fetched offsets were records.
 
+use crate::machine::Place;
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,
@@ -120,11 +121,13 @@ impl Backlog {
         }
     }
 
-    /// A transaction moved these offsets and holds that many records.
-    pub fn committed(&mut self, offsets: &BTreeMap<i32, i64>, records: usize, now: Duration) {
-        for (partition, &offset) in offsets {
+    /// A transaction left the partitions at these offsets and holds that many records.
+    pub fn committed(&mut self, places: &BTreeMap<i32, Place>, records: usize, now: Duration) {
+        for (partition, place) in places {
             if let Some(share) = self.partitions.get_mut(partition) {
-                let done = share.taken.partition_point(|&(taken, _)| taken < offset);
+                let done = share
+                    .taken
+                    .partition_point(|&(taken, _)| taken < place.offset);
                 share.taken.drain(..done);
             }
         }
@@ -197,6 +200,7 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::Mark;
 
     const fn secs(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -211,8 +215,9 @@ mod tests {
         }
     }
 
-    fn to(partition: i32, offset: i64) -> BTreeMap<i32, i64> {
-        BTreeMap::from([(partition, offset)])
+    fn to(partition: i32, offset: i64) -> BTreeMap<i32, Place> {
+        let mark = Mark::default();
+        BTreeMap::from([(partition, Place { offset, mark })])
     }
 
     #[test]

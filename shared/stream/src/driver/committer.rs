@@ -1,6 +1,7 @@
 //! The commit thread: transaction calls block, so they have a thread of their own.
 
 use super::{
+    claims::{self, Claims},
     consumer::{self, Batching, GroupConsumer},
     dispose,
     producer::{Failure, Transactional},
@@ -9,17 +10,15 @@ use super::{
 };
 use crate::{
     Error, KafkaSettings, LoopSettings, Spec,
-    machine::{Batch, Due, Epoch},
+    machine::{Batch, Due},
     metrics::Kind,
     trace,
 };
 use rdkafka::{
-    Offset, TopicPartitionList,
     consumer::Consumer as _,
     error::{KafkaError, RDKafkaErrorCode as Code},
 };
 use std::{
-    collections::BTreeMap,
     sync::{Arc, atomic::Ordering::SeqCst},
     time::{Duration, Instant},
 };
@@ -43,6 +42,22 @@ pub(crate) struct Committer {
     pub batching: Batching,
     /// Commits since single records were last sent for want of knowing which one is too large.
     pub singles: u32,
+    pub claims: Claims,
+}
+
+/// What there is to do.
+enum Next {
+    Commit,
+    /// Read what the broker holds for partitions that are new.
+    Look,
+    End,
+}
+
+/// A transaction that was tried.
+struct Tried {
+    batch: Batch<Resolved>,
+    started: Instant,
+    result: Result<(), Failure>,
 }
 
 impl Committer {
@@ -50,28 +65,82 @@ impl Committer {
         self.recover()?;
         self.shared.joined.store(true, SeqCst);
         self.shared.poller.wake();
-        while self.wait() {
-            // The group's metadata first: were it read after the batch was taken, it could be newer than the
-            // batch and bless offsets of an assignment that is over.
-            let Some(group) = self.consumer.group_metadata() else {
-                return Err(Error::Thread("consumer"));
-            };
-            let Some(batch) = self.shared.machine().take_batch() else {
-                continue;
-            };
-            let started = Instant::now();
-            let offsets = self.list(batch.offsets.iter().map(|(&p, &o)| (p, Offset::Offset(o))));
-            let producer = &self.producers[self.turn % self.producers.len()];
-            let result = self.calling(|| producer.commit(&batch, &offsets, &group));
-            match result {
-                Ok(()) => self.committed(batch, started)?,
-                Err(_) if self.shared.killed() => break,
-                Err(failure) => self.failed(batch, failure, started)?,
+        loop {
+            match self.wait() {
+                Next::Look => self.look(),
+                Next::Commit => self.commit()?,
+                Next::End => break,
             }
         }
+        self.part()?;
         self.shared.status.producer_ready(false);
         self.dispose_of_producers();
         Ok(())
+    }
+
+    /// Commits what is due, if anything of it is still ours.
+    fn commit(&mut self) -> Result<(), Error> {
+        let Some(tried) = self.transaction()? else {
+            return Ok(());
+        };
+        match tried.result {
+            Ok(()) => self.committed(tried.batch, tried.started),
+            Err(_) if self.shared.killed() => Ok(()),
+            Err(failure) => self.failed(tried.batch, failure, tried.started),
+        }
+    }
+
+    fn transaction(&self) -> Result<Option<Tried>, Error> {
+        // The group's metadata first: were it read after the batch was taken, it could be newer than the batch and
+        // bless offsets of an assignment that is over.
+        let Some(group) = self.consumer.group_metadata() else {
+            return Err(Error::Thread("consumer"));
+        };
+        let Some(batch) = self.shared.machine().take_batch() else {
+            return Ok(None);
+        };
+        let started = Instant::now();
+        let offsets = claims::list(&self.topic, &batch.places);
+        let result = self.calling(|| self.producer_in_turn().commit(&batch, &offsets, &group));
+        Ok(Some(Tried {
+            batch,
+            started,
+            result,
+        }))
+    }
+
+    fn producer_in_turn(&self) -> &Transactional {
+        &self.producers[self.turn % self.producers.len()]
+    }
+
+    /// The last commit says of each partition that we end cleanly. If it fails, whoever comes next counts one.
+    fn part(&mut self) -> Result<(), Error> {
+        if self.shared.killed() || self.producers.len() < self.settings.producers {
+            return Ok(());
+        }
+        self.shared.machine().part();
+        let Some(tried) = self.transaction()? else {
+            return Ok(());
+        };
+        match tried.result {
+            Ok(()) => {
+                self.shared.machine().committed(self.shared.now());
+                self.account(tried.batch, tried.started.elapsed());
+            }
+            Err(Failure { error, .. }) => {
+                tracing::warn!(%error, "could not say that the partitions are given back cleanly");
+                self.abort();
+                self.shared.machine().doubted();
+            }
+        }
+        Ok(())
+    }
+
+    /// Else whoever reads the offsets waits until the transaction is too old.
+    fn abort(&self) {
+        if let Err(error) = self.calling(|| self.producer_in_turn().abort()) {
+            tracing::debug!(%error, "abort");
+        }
     }
 
     /// Closes them, which may take long while the brokers are away.
@@ -80,27 +149,34 @@ impl Committer {
         dispose("producers", std::mem::take(&mut self.producers));
     }
 
-    /// Waits until a commit is due; false where the loop is to end.
-    fn wait(&self) -> bool {
+    /// Waits until there is something to do.
+    fn wait(&self) -> Next {
         let mut machine = self.shared.machine();
         loop {
             self.shared.status.commit_tick();
-            if self.shared.killed() || self.shared.finished.load(SeqCst) || machine.drained() {
-                return false;
+            if self.stopped() || machine.drained() {
+                return Next::End;
             }
             let now = self.shared.now();
             let longest = match machine.due(now) {
-                Due::Now => return true,
+                Due::Now => return Next::Commit,
                 Due::At(then) => then.saturating_sub(now).min(TICK),
                 Due::Never => TICK,
             };
+            if self.claims.due() && !machine.unclaimed().is_empty() {
+                return Next::Look;
+            }
             machine = self.shared.wait_due(machine, longest);
         }
     }
 
+    fn stopped(&self) -> bool {
+        self.shared.killed() || self.shared.late.load(SeqCst)
+    }
+
     /// Nobody needs a producer any more.
     fn ending(&self) -> bool {
-        self.shared.killed() || self.shared.finished.load(SeqCst) || self.shared.machine().drained()
+        self.stopped() || self.shared.machine().drained()
     }
 
     fn committed(&mut self, batch: Batch<Resolved>, started: Instant) -> Result<(), Error> {
@@ -108,16 +184,18 @@ impl Committer {
         self.failures = 0;
         let (wanted, in_flight, open) = {
             let mut machine = self.shared.machine();
-            machine.committed(self.shared.now());
+            let opened = machine.committed(self.shared.now());
             let in_flight = machine.in_flight();
-            (machine.wants_poller(), in_flight, machine.circuit_open())
+            let wanted = opened || machine.wants_poller();
+            (wanted, in_flight, machine.circuit_open())
         };
+        self.shared.marks.notify_waiters();
         self.shared.wake_poller_if_wanted(wanted);
         self.shared.publish(in_flight, open);
         let now = self.shared.now();
         self.shared
             .backlog()
-            .committed(&batch.offsets, batch.results.len(), now);
+            .committed(&batch.places, batch.results.len(), now);
         self.account(batch, started.elapsed());
         if self.batching == Batching::Single {
             self.singles += 1;
@@ -131,7 +209,10 @@ impl Committer {
 
     fn account(&self, batch: Batch<Resolved>, took: Duration) {
         let metrics = &self.shared.metrics;
-        metrics.commit(took, batch.results.len());
+        match batch.results.len() {
+            0 => tracing::debug!(partitions = ?batch.places.keys(), ?took, "marked"),
+            records => metrics.commit(took, records),
+        }
         let now_ms = sightline_contracts::now_ms();
         for resolved in batch.results {
             metrics.committed_after(resolved.received.elapsed());
@@ -167,12 +248,10 @@ impl Committer {
             return Err(self.fenced());
         }
         self.look_for_too_large(&batch, &failure);
-        let producer = &self.producers[self.turn % self.producers.len()];
         tracing::warn!(error = %failure.error, records = batch.results.len(), "commit failed; starting over from what the broker holds");
-        if let Err(error) = self.calling(|| producer.abort()) {
-            tracing::debug!(%error, "abort");
-        }
+        self.abort();
         self.shared.machine().doubted();
+        self.shared.marks.notify_waiters();
         self.shared.backlog().doubted(self.shared.now());
         self.shared.wake_poller_if_wanted(true);
         self.failures += 1;
@@ -238,12 +317,11 @@ impl Committer {
         }
         let mut tries = 0;
         while !self.ending() {
-            let unknown = self.shared.machine().unknown();
-            match self.read_committed(&unknown) {
-                Ok(offsets) => {
-                    let mut machine = self.shared.machine();
-                    machine.recovered(&offsets);
-                    if machine.unknown().is_empty() {
+            let doubtful = self.shared.machine().doubtful();
+            match self.find(&doubtful, claims::LONGEST) {
+                Ok(found) => {
+                    self.learned(&found);
+                    if self.shared.machine().doubtful().is_empty() {
                         break;
                     }
                 }
@@ -297,43 +375,6 @@ impl Committer {
             }
         }
         Ok(None)
-    }
-
-    fn read_committed(
-        &self,
-        unknown: &[(i32, Epoch)],
-    ) -> Result<Vec<(i32, Epoch, Option<i64>)>, KafkaError> {
-        if unknown.is_empty() {
-            return Ok(Vec::new());
-        }
-        let asked = self.list(unknown.iter().map(|&(p, _)| (p, Offset::Invalid)));
-        let answer = self
-            .consumer
-            .committed_offsets(asked, Duration::from_secs(5))?;
-        let mut held = BTreeMap::new();
-        for element in answer.elements() {
-            element.error()?;
-            let offset = match element.offset() {
-                Offset::Offset(offset) => Some(offset),
-                _ => None,
-            };
-            held.insert(element.partition(), offset);
-        }
-        let offsets = unknown.iter().filter_map(|&(partition, epoch)| {
-            held.get(&partition)
-                .map(|&offset| (partition, epoch, offset))
-        });
-        Ok(offsets.collect())
-    }
-
-    fn list(&self, offsets: impl Iterator<Item = (i32, Offset)>) -> TopicPartitionList {
-        let mut list = TopicPartitionList::new();
-        for (partition, offset) in offsets {
-            if let Err(error) = list.add_partition_offset(&self.topic, partition, offset) {
-                tracing::error!(%error, partition, "offset out of range");
-            }
-        }
-        list
     }
 
     /// A pause that grows with the failures in a row, cut short when the loop ends.

@@ -1,6 +1,7 @@
 //! The loop's threads and tasks, around the [machine](crate::machine) that decides.
 
 mod backlog;
+mod claims;
 mod committer;
 mod consumer;
 mod fetched;
@@ -129,6 +130,7 @@ impl Running {
             failures: 0,
             batching: consumer::Batching::Several,
             singles: 0,
+            claims: claims::Claims::default(),
         };
         let poller = Poller {
             consumer,
@@ -166,25 +168,34 @@ impl Running {
         let deadline = tokio::time::sleep(longest);
         self.shared.machine().drain();
         self.shared.wake_committer();
-        let committed = tokio::select! {
-            ended = &mut self.committer => ended.unwrap_or(Err(Error::Thread("commit"))),
-            ended = &mut self.poller => ended.unwrap_or(Err(Error::Thread("poll"))),
-            () = deadline => {
-                let records = self.shared.machine().in_flight().records;
-                tracing::warn!(records, "still in flight after the drain timeout; whoever comes next takes them up again");
-                Ok(())
-            }
+        tokio::select! {
+            ended = &mut self.committer => ended.unwrap_or(Err(Error::Thread("commit")))?,
+            ended = &mut self.poller => return ended.unwrap_or(Err(Error::Thread("poll"))),
+            () = deadline => self.late().await?,
         };
-        committed?;
         self.shared.finished.store(true, SeqCst);
-        self.shared.wake_committer();
         self.shared.poller.wake();
-        match tokio::time::timeout(Duration::from_secs(10), &mut self.poller).await {
+        match tokio::time::timeout(Duration::from_secs(8), &mut self.poller).await {
             Ok(ended) => ended.unwrap_or(Err(Error::Thread("poll"))),
             Err(_) => {
                 tracing::warn!("could not leave the group in time; it will notice by itself");
                 Ok(())
             }
+        }
+    }
+
+    /// The time to drain is over; what is finished may still be committed.
+    async fn late(&mut self) -> Result<(), Error> {
+        let records = self.shared.machine().in_flight().records;
+        tracing::warn!(
+            records,
+            "still in flight after the drain timeout; whoever comes next takes them up again"
+        );
+        self.shared.late.store(true, SeqCst);
+        self.shared.wake_committer();
+        match tokio::time::timeout(Duration::from_secs(2), &mut self.committer).await {
+            Ok(ended) => ended.unwrap_or(Err(Error::Thread("commit"))),
+            Err(_) => Ok(()),
         }
     }
 

@@ -120,15 +120,19 @@ impl<S: Stage> Poller<S> {
     fn decided(&mut self, decision: Decision) {
         match decision {
             Decision::Assigned(partitions) => {
-                self.shared.machine().assigned(&partitions);
                 // First, so that no record is fetched into the main queue: what comes later would overtake it.
                 for &partition in &partitions {
                     self.split(partition);
                 }
                 self.call("assign", &partitions, |c, list| c.incremental_assign(list));
+                // After librdkafka has asked where to start, so that our mark's transaction does not hold it up.
+                self.shared.machine().assigned(&partitions);
+                self.shared.wake_committer();
             }
             Decision::Revoked(partitions) => {
                 self.shared.machine().revoked(&partitions);
+                self.shared.marks.notify_waiters();
+                self.shared.wake_committer();
                 if partitions.is_empty() {
                     self.call("unassign", &partitions, |c, list| {
                         c.incremental_unassign(list)
@@ -137,6 +141,7 @@ impl<S: Stage> Poller<S> {
             }
             Decision::Lost(partitions) => {
                 self.shared.machine().lost(&partitions);
+                self.shared.marks.notify_waiters();
                 self.close(&partitions);
                 self.call("unassign", &partitions, |c, list| {
                     c.incremental_unassign(list)
@@ -194,7 +199,7 @@ impl<S: Stage> Poller<S> {
     fn seek(&mut self) {
         let seeks = self.shared.machine().seeks();
         for (partition, epoch, offset) in seeks {
-            let to = offset.map_or(Offset::Beginning, Offset::Offset);
+            let to = Offset::Offset(offset);
             let sought = self
                 .consumer
                 .seek(&self.topic, partition, to, Duration::from_secs(1));

@@ -4,11 +4,16 @@ use super::{backlog::Backlog, refused::Refused, signal::Signal, writing::Resolve
 use crate::{LoopSettings, Metrics, Status, machine::*};
 use std::{
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     time::{Duration, Instant},
 };
+use tokio::sync::Notify;
+
+/// What the marks of this process say: it is the process that dies, so all of its loops are one owner, and one that is
+/// started again within it has not died.
+static THIS_PROCESS: LazyLock<Incarnation> = LazyLock::new(|| Incarnation(rand::random()));
 
 /// Threads look around at least this often, whatever the wake-ups say.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
@@ -27,6 +32,10 @@ pub(crate) struct Shared {
     pub joined: AtomicBool,
     /// The poller stopped taking for want of room.
     pub full: AtomicBool,
+    /// The time to drain is over: the committer is to come to its end.
+    pub late: AtomicBool,
+    /// What alone records wait for may be settled, or they are no longer ours.
+    pub marks: Notify,
     /// The committer is through: the consumer may leave the group.
     pub finished: AtomicBool,
     killed: AtomicBool,
@@ -35,6 +44,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub fn new(settings: &LoopSettings, metrics: Metrics, status: Status) -> Self {
         let machine = Machine::new(
+            *THIS_PROCESS,
             Limits {
                 bytes: settings.max_in_flight_bytes,
                 records: settings.max_in_flight_records,
@@ -62,6 +72,8 @@ impl Shared {
             refused: Refused::default(),
             joined: AtomicBool::new(false),
             full: AtomicBool::new(false),
+            late: AtomicBool::new(false),
+            marks: Notify::new(),
             finished: AtomicBool::new(false),
             killed: AtomicBool::new(false),
         }
@@ -91,6 +103,7 @@ impl Shared {
         }
         self.metrics.oldest.set(measured.age.as_secs_f64());
         self.metrics.drain.set(measured.drain);
+        self.metrics.alone.set(self.machine().alone() as i64);
     }
 
     /// A partition is not ours any more, or ours anew.
@@ -111,6 +124,23 @@ impl Shared {
 
     pub fn wake_committer(&self) {
         self.due.notify_one();
+    }
+
+    /// Waits until the broker holds what an alone record last asked for; false where the record is no longer ours.
+    pub async fn marked(&self, ticket: Ticket) -> bool {
+        loop {
+            let changed = self.marks.notified();
+            tokio::pin!(changed);
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            match self.machine().marked(ticket) {
+                Marked::Yes => return true,
+                Marked::Stale => return false,
+                Marked::NotYet => {}
+            }
+            self.wake_committer();
+            changed.await;
+        }
     }
 
     /// Wakes the poller if the machine has work for it, or room where there was none.

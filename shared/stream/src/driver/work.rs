@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Outcome, Record, Rejection, Stage,
-    machine::{Failed, Sign, Ticket},
+    machine::{Failed, Manner, Sign, Ticket},
     metrics::Kind,
 };
 use futures::FutureExt;
@@ -17,12 +17,19 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{RwLock, RwLockWriteGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 /// The largest output that is tried; brokers' and topics' limits are usually lower and are respected, too.
 pub(crate) const LARGEST_OUTPUT: usize = 64 << 20;
+
+/// Attempts share it; a record that runs alone has it for itself until the broker knows that it no longer runs. One for
+/// all loops of the process, because a death hits them all. It is fair: who waits for it alone lets no later ones pass.
+static BESIDE_OTHERS: RwLock<()> = RwLock::const_new(());
+
+/// What a record that runs alone holds.
+type Alone = RwLockWriteGuard<'static, ()>;
 
 pub(crate) struct Work<S> {
     pub stage: Arc<S>,
@@ -71,10 +78,23 @@ impl<S: Stage> Work<S> {
         mut record: Record,
         received: Instant,
     ) {
+        let mut alone = None;
         loop {
-            let outcome = match self.shared.refused.of(record.place()).outputs {
-                Some(error) => Outcome::reject(Reason::TooLarge, error),
-                None => self.attempt(&record).await,
+            let refused = self.shared.refused.of(record.place()).outputs;
+            let outcome = match (refused, ticket.manner) {
+                (Some(error), _) => Outcome::reject(Reason::TooLarge, error),
+                (None, Manner::Together) => self.beside_others(&record).await,
+                (None, Manner::Alone) => match self.alone(ticket, &record, &mut alone).await {
+                    Some(outcome) => outcome,
+                    None => return self.shared.metrics.record(Kind::Dropped, 1),
+                },
+                (None, Manner::Crashed { died }) => {
+                    record.attempt = died;
+                    let error = format!(
+                        "{died} processes died while they worked on this record, and on nothing beside it"
+                    );
+                    Outcome::reject(Reason::Crashed, error)
+                }
             };
             let (resolved, sign) = match outcome {
                 Outcome::Done(outputs) => self.done(&record, outputs, received),
@@ -82,6 +102,9 @@ impl<S: Stage> Work<S> {
                 Outcome::Retry { after, error } => {
                     match self.failed(ticket, &record, after, &error) {
                         Failed::Again { after, counts } => {
+                            if let Some(alone) = alone.take() {
+                                self.until_marked(ticket, alone).await;
+                            }
                             tokio::time::sleep(after).await;
                             record.attempt += u32::from(counts);
                             continue;
@@ -105,15 +128,53 @@ impl<S: Stage> Work<S> {
             };
             held.ticket = None;
             self.resolve(ticket, resolved, sign);
+            if let Some(alone) = alone {
+                self.until_marked(ticket, alone).await;
+            }
             return;
         }
     }
 
-    /// One attempt, bounded in time and number, panics caught.
-    async fn attempt(&self, record: &Record) -> Outcome {
+    /// An attempt beside which others run.
+    async fn beside_others(&self, record: &Record) -> Outcome {
         let Ok(_permit) = self.permits.acquire().await else {
             return Outcome::retry("the loop is closing");
         };
+        let _beside_others = BESIDE_OTHERS.read().await;
+        self.attempt(record).await
+    }
+
+    /// An attempt beside which nothing runs, marked before it starts; none where the record is no longer ours.
+    async fn alone(
+        &self,
+        ticket: Ticket,
+        record: &Record,
+        alone: &mut Option<Alone>,
+    ) -> Option<Outcome> {
+        let Ok(_permit) = self.permits.acquire().await else {
+            return Some(Outcome::retry("the loop is closing"));
+        };
+        // Not before: while it waits it kills nobody.
+        *alone = Some(BESIDE_OTHERS.write().await);
+        self.shared.machine().execute(ticket);
+        if !self.shared.marked(ticket).await {
+            return None;
+        }
+        {
+            let _entered = record.span.enter();
+            tracing::info!("running a record with nothing beside it");
+        }
+        Some(self.attempt(record).await)
+    }
+
+    /// Lets others run once the broker knows that the record does not any more, or the record is no longer ours.
+    async fn until_marked(&self, ticket: Ticket, alone: Alone) {
+        self.shared.marked(ticket).await;
+        drop(alone);
+    }
+
+    /// One attempt, bounded in time, panics caught.
+    async fn attempt(&self, record: &Record) -> Outcome {
         let started = Instant::now();
         let outcome = within(self.attempt_timeout, &*self.stage, record.again()).await;
         self.shared.metrics.attempt(started.elapsed());

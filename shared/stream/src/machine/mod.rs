@@ -2,24 +2,32 @@
 //!
 //! It promises, whatever the order of events: a batch holds a finished prefix of each partition, in the order of its
 //! offsets, of the current epoch only; after any doubt about a commit nothing is taken or committed until the broker
-//! has said what it holds; in-flight records and bytes stay within their bounds (by one record).
+//! has said what it holds; in-flight records and bytes stay within their bounds (by one record). No record flows from a
+//! partition before the broker holds our mark for it, and one that processes died of does not take others with it.
 //!
 //! Times are durations since any fixed moment.
 
+mod alone;
 mod breaker;
+mod commits;
 mod ledger;
+mod mark;
 mod pacing;
 mod retry;
 mod share;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use alone::{Found, Manner, Marked};
 pub(crate) use breaker::Breaker;
+pub(crate) use commits::Batch;
 pub(crate) use ledger::Ledger;
+pub(crate) use mark::{Incarnation, Mark, Running};
 pub(crate) use pacing::{Due, Pacing};
 pub(crate) use retry::Retry;
-pub(crate) use share::Epoch;
+pub(crate) use share::{Epoch, Place};
 
+use commits::Ready;
 use share::{Flow, Share};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -40,6 +48,7 @@ pub(crate) struct Ticket {
     pub offset: i64,
     pub epoch: Epoch,
     pub bytes: usize,
+    pub manner: Manner,
 }
 
 /// What a resolved record says about the health of the world around it.
@@ -62,24 +71,6 @@ pub(crate) enum Failed {
     Stale,
 }
 
-/// What one transaction is to hold.
-#[derive(Debug)]
-pub(crate) struct Batch<T> {
-    /// For each partition the offset to go on from.
-    pub offsets: BTreeMap<i32, i64>,
-    pub results: Vec<T>,
-    pub bytes: usize,
-}
-
-#[derive(Debug)]
-struct Ready<T> {
-    partition: i32,
-    epoch: Epoch,
-    offset: i64,
-    bytes: usize,
-    result: T,
-}
-
 #[derive(Debug, PartialEq, Eq)]
 enum Phase {
     /// No producer yet, or a new one is being made after a doubt.
@@ -88,6 +79,8 @@ enum Phase {
     Committing {
         bytes: usize,
         records: usize,
+        /// With each the tenure of its partition: one that went and came back is not what it was.
+        places: Vec<(i32, Epoch, Place)>,
     },
 }
 
@@ -112,6 +105,7 @@ impl InFlight {
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Machine<T> {
+    incarnation: Incarnation,
     limits: Limits,
     pacing: Pacing,
     retry: Retry,
@@ -125,14 +119,22 @@ pub(crate) struct Machine<T> {
     phase: Phase,
     last_commit: Option<Duration>,
     draining: bool,
+    ending: bool,
     /// A planted fault: epochs are not looked at.
     #[cfg(test)]
     blind_to_epochs: bool,
 }
 
 impl<T> Machine<T> {
-    pub fn new(limits: Limits, pacing: Pacing, retry: Retry, breaker: Breaker) -> Self {
+    pub fn new(
+        incarnation: Incarnation,
+        limits: Limits,
+        pacing: Pacing,
+        retry: Retry,
+        breaker: Breaker,
+    ) -> Self {
         Self {
+            incarnation,
             limits,
             pacing,
             retry,
@@ -145,6 +147,7 @@ impl<T> Machine<T> {
             phase: Phase::Recovering,
             last_commit: None,
             draining: false,
+            ending: false,
             #[cfg(test)]
             blind_to_epochs: false,
         }
@@ -152,7 +155,7 @@ impl<T> Machine<T> {
 
     // What the group says.
 
-    /// Partitions became ours; the consumer starts where the broker says.
+    /// Partitions became ours; the consumer starts where the broker says, and records flow once they are claimed.
     pub fn assigned(&mut self, partitions: &[i32]) {
         for &partition in partitions {
             self.dropped(partition);
@@ -165,15 +168,12 @@ impl<T> Machine<T> {
     /// dropped. [`releasable`](Self::releasable) says when they may go.
     pub fn revoked(&mut self, partitions: &[i32]) {
         for &partition in partitions {
-            self.dropped(partition);
             let epoch = self.next_epoch();
-            self.shares.insert(
-                partition,
-                Share {
-                    flow: Flow::Leaving,
-                    ..Share::new(epoch)
-                },
-            );
+            let share = match self.dropped(partition) {
+                Some(share) => share.renewed(epoch, Flow::Leaving, share.held),
+                None => Share::new(epoch).renewed(epoch, Flow::Leaving, None),
+            };
+            self.shares.insert(partition, share);
         }
     }
 
@@ -184,19 +184,23 @@ impl<T> Machine<T> {
         }
     }
 
-    /// Takes out the revoked partitions that may be given back now: all, unless a commit runs.
+    /// Takes out the revoked partitions that may be given back now: none while a commit runs or is to say that they
+    /// end cleanly. That is tried once: who comes next waits for it, and after a doubt it is not worth more waiting.
     pub fn releasable(&mut self) -> Vec<i32> {
         if matches!(self.phase, Phase::Committing { .. }) {
             return Vec::new();
         }
-        let leaving = |share: &Share<T>| share.flow == Flow::Leaving;
+        let (idle, ending) = (self.phase == Phase::Idle, self.ending);
+        let leaves = |share: &Share<T>| {
+            share.flow == Flow::Leaving && !(idle && share.wanted(ending).is_some())
+        };
         let released: Vec<i32> = self
             .shares
             .iter()
-            .filter(|(_, share)| leaving(share))
+            .filter(|(_, share)| leaves(share))
             .map(|(&partition, _)| partition)
             .collect();
-        self.shares.retain(|_, share| !leaving(share));
+        self.shares.retain(|_, share| !leaves(share));
         released
     }
 
@@ -212,9 +216,7 @@ impl<T> Machine<T> {
 
     /// Whether records of this partition are wanted.
     pub fn flows(&self, partition: i32) -> bool {
-        self.shares
-            .get(&partition)
-            .is_some_and(|share| share.flow == Flow::Open)
+        self.shares.get(&partition).is_some_and(Share::flows)
     }
 
     /// A record came. None: it isn't ours to work on (revoked, in doubt, or delivered before), forget it.
@@ -226,9 +228,10 @@ impl<T> Machine<T> {
         now: Duration,
     ) -> Option<Ticket> {
         let share = self.shares.get_mut(&partition)?;
-        if share.flow != Flow::Open || !share.ledger.take(offset, bytes) {
+        if !share.flows() || !share.ledger.take(offset, bytes) {
             return None;
         }
+        let manner = share.hand_out(offset);
         self.in_flight.add(bytes, 1);
         self.breaker.taken(now);
         Some(Ticket {
@@ -236,6 +239,7 @@ impl<T> Machine<T> {
             offset,
             epoch: share.epoch,
             bytes,
+            manner,
         })
     }
 
@@ -270,6 +274,9 @@ impl<T> Machine<T> {
             return false;
         }
         self.in_flight.add(bytes, 0);
+        if let Some(solo) = &mut share.solo {
+            solo.resolved = true;
+        }
         while let Some(finished) = share.ledger.pop() {
             self.ready_bytes += finished.bytes;
             self.ready.push_back(Ready {
@@ -283,7 +290,8 @@ impl<T> Machine<T> {
         true
     }
 
-    /// An attempt failed for now; `attempt` counts from 1, `jitter` is a random number from 0 to 1.
+    /// An attempt failed for now; `attempt` counts from 1, `jitter` is a random number from 0 to 1. An alone record
+    /// pauses only after [`marked`](Self::marked) has said that it may.
     pub fn failed(
         &mut self,
         ticket: Ticket,
@@ -300,136 +308,33 @@ impl<T> Machine<T> {
         if attempt == 1 || self.breaker.is_open() {
             self.breaker.bad(now);
         }
-        if self.breaker.is_open() {
+        let failed = if self.breaker.is_open() {
             let closed = self.breaker.closed_until(now).unwrap_or(now) - now;
             let after = closed + self.retry.backoff(attempt, jitter);
-            return Failed::Again {
-                after,
-                counts: false,
-            };
-        }
-        match self.retry.pause(attempt, after, jitter) {
-            Some(after) => Failed::Again {
+            let counts = false;
+            Failed::Again { after, counts }
+        } else {
+            let pause = self.retry.pause(attempt, after, jitter);
+            pause.map_or(Failed::Exhausted, |after| Failed::Again {
                 after,
                 counts: true,
-            },
-            None => Failed::Exhausted,
-        }
+            })
+        };
+        self.rests(ticket, failed);
+        failed
     }
 
-    /// The work was given up, its future dropped before it resolved; only after the loop was told to stop.
+    /// The work was given up before it resolved: the loop was told to stop, or the record is no longer ours.
     pub fn forgotten(&mut self, ticket: Ticket) {
         self.in_flight.sub(ticket.bytes, 1);
     }
 
-    // What the committer does.
-
-    /// When the next transaction is due.
-    pub fn due(&self, now: Duration) -> Due {
-        if self.phase != Phase::Idle {
-            return Due::Never;
-        }
-        let due = self
-            .pacing
-            .due(now, self.last_commit, self.ready.len(), self.ready_bytes);
-        match due {
-            Due::At(_) if self.draining => Due::Now,
-            due => due,
-        }
-    }
-
-    /// Takes what the next transaction is to hold; none where nothing current is left. What belongs to an older epoch
-    /// is dropped here.
-    pub fn take_batch(&mut self) -> Option<Batch<T>> {
-        if self.phase != Phase::Idle {
-            return None;
-        }
-        let mut batch = Batch {
-            offsets: BTreeMap::new(),
-            results: Vec::new(),
-            bytes: 0,
-        };
-        while let Some(ready) = self.ready.front() {
-            let full = batch.results.len() >= self.pacing.max_records
-                || batch.bytes + ready.bytes > self.pacing.max_bytes;
-            if full && !batch.results.is_empty() {
-                break;
-            }
-            let Some(ready) = self.ready.pop_front() else {
-                break;
-            };
-            self.ready_bytes -= ready.bytes;
-            if !self.current(ready.partition, ready.epoch) {
-                self.in_flight.sub(ready.bytes, 1);
-                continue;
-            }
-            batch.offsets.insert(ready.partition, ready.offset + 1);
-            batch.results.push(ready.result);
-            batch.bytes += ready.bytes;
-        }
-        if batch.results.is_empty() {
-            return None;
-        }
-        self.phase = Phase::Committing {
-            bytes: batch.bytes,
-            records: batch.results.len(),
-        };
-        Some(batch)
-    }
-
-    /// The running commit succeeded.
-    pub fn committed(&mut self, now: Duration) {
-        self.end_of_commit();
-        self.last_commit = Some(now);
-        self.phase = Phase::Idle;
-    }
-
-    /// The running commit failed, or nobody knows: everything taken is dropped until the broker has been asked.
-    pub fn doubted(&mut self) {
-        self.end_of_commit();
-        self.phase = Phase::Recovering;
-        let partitions: Vec<i32> = self.shares.keys().copied().collect();
-        for partition in partitions {
-            let leaving = self.shares[&partition].flow == Flow::Leaving;
-            self.dropped(partition);
-            let mut share = Share::new(self.next_epoch());
-            share.flow = if leaving {
-                Flow::Leaving
-            } else {
-                Flow::Unknown
-            };
-            self.shares.insert(partition, share);
-        }
-    }
-
-    /// The partitions whose committed offset has to be read from the broker, once a new producer has fenced the old.
-    pub fn unknown(&self) -> Vec<(i32, Epoch)> {
-        self.shares
-            .iter()
-            .filter(|(_, share)| share.flow == Flow::Unknown)
-            .map(|(&partition, share)| (partition, share.epoch))
-            .collect()
-    }
-
-    /// A producer is initialised, and the broker holds these offsets (none: nothing committed yet).
-    pub fn recovered(&mut self, offsets: &[(i32, Epoch, Option<i64>)]) {
-        for &(partition, epoch, offset) in offsets {
-            if let Some(share) = self.shares.get_mut(&partition)
-                && share.epoch == epoch
-                && share.flow == Flow::Unknown
-            {
-                share.flow = Flow::Seeking(offset);
-            }
-        }
-        if self.unknown().is_empty() {
-            self.phase = Phase::Idle;
-        }
-    }
+    // What the consumer is told after a doubt.
 
     /// Where the consumer has to seek.
-    pub fn seeks(&self) -> Vec<(i32, Epoch, Option<i64>)> {
-        let seek = |(&partition, share): (&i32, &Share<T>)| match share.flow {
-            Flow::Seeking(offset) => Some((partition, share.epoch, offset)),
+    pub fn seeks(&self) -> Vec<(i32, Epoch, i64)> {
+        let seek = |(&partition, share): (&i32, &Share<T>)| match (share.flow, share.held) {
+            (Flow::Seeking, Some(held)) => Some((partition, share.epoch, held.offset)),
             _ => None,
         };
         self.shares.iter().filter_map(seek).collect()
@@ -439,7 +344,7 @@ impl<T> Machine<T> {
     pub fn sought(&mut self, partition: i32, epoch: Epoch) {
         if let Some(share) = self.shares.get_mut(&partition)
             && share.epoch == epoch
-            && matches!(share.flow, Flow::Seeking(_))
+            && share.flow == Flow::Seeking
         {
             share.flow = Flow::Open;
         }
@@ -460,7 +365,7 @@ impl<T> Machine<T> {
 
     /// Whether the consumer's thread has something to do that no record tells it.
     pub fn wants_poller(&self) -> bool {
-        let waiting = |share: &Share<T>| matches!(share.flow, Flow::Seeking(_) | Flow::Leaving);
+        let waiting = |share: &Share<T>| matches!(share.flow, Flow::Seeking | Flow::Leaving);
         self.shares.values().any(waiting)
     }
 
@@ -502,16 +407,10 @@ impl<T> Machine<T> {
 
     /// Lets go of a partition. What runs is counted until its task reports; what waits to be committed is thrown out
     /// when its epoch is looked at.
-    fn dropped(&mut self, partition: i32) {
-        if let Some(share) = self.shares.remove(&partition) {
-            let (records, bytes) = share.ledger.held();
-            self.in_flight.sub(bytes, records);
-        }
-    }
-
-    fn end_of_commit(&mut self) {
-        if let Phase::Committing { bytes, records } = self.phase {
-            self.in_flight.sub(bytes, records);
-        }
+    fn dropped(&mut self, partition: i32) -> Option<Share<T>> {
+        let share = self.shares.remove(&partition)?;
+        let (records, bytes) = share.ledger.held();
+        self.in_flight.sub(bytes, records);
+        Some(share)
     }
 }

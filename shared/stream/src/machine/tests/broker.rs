@@ -1,19 +1,31 @@
 //! A model of a Kafka cluster: one input topic, one group, transactions, and an output log.
 
+use crate::machine::{Mark, Place};
 use std::collections::BTreeMap;
 
-/// An input record: its number over all partitions, and its key.
+/// An input record: its number over all partitions, its key, and whether it kills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Input {
     pub id: usize,
     pub key: usize,
+    /// The process that works on it dies.
+    pub kills: bool,
 }
 
 /// What a transaction writes for an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
     pub input: Input,
-    pub dead_letter: bool,
+    pub fate: Fate,
+}
+
+/// How an input ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Done,
+    DeadLetter,
+    /// A dead letter, too: processes died of it.
+    Crashed,
 }
 
 /// A static member of the group: the same instance started again is another incarnation.
@@ -50,14 +62,14 @@ struct Transaction {
 struct Open {
     serial: usize,
     /// With each offset its place in the log of offset commits.
-    offsets: BTreeMap<i32, (usize, i64)>,
+    offsets: BTreeMap<i32, (usize, Place)>,
 }
 
 #[derive(Debug, Default)]
 pub struct Broker {
     /// By partition and offset; none is a marker that no consumer sees.
     pub inputs: Vec<Vec<Option<Input>>>,
-    committed: Vec<Option<(usize, i64)>>,
+    committed: Vec<Option<(usize, Place)>>,
     log: Vec<(usize, Written)>,
     /// By serial number of the transaction; none while open.
     ends: Vec<Option<bool>>,
@@ -143,15 +155,15 @@ impl Broker {
         epoch: u32,
         member: Member,
         generation: u32,
-        offsets: &BTreeMap<i32, i64>,
+        places: &BTreeMap<i32, Place>,
     ) -> Result<(), Refused> {
         let commit = self.offset_commits;
         self.offset_commits += 1;
         self.open(id, epoch)?;
         self.group.check(member, generation)?;
         let open = self.open(id, epoch)?;
-        for (&partition, &offset) in offsets {
-            open.offsets.insert(partition, (commit, offset));
+        for (&partition, &place) in places {
+            open.offsets.insert(partition, (commit, place));
         }
         Ok(())
     }
@@ -176,17 +188,17 @@ impl Broker {
         };
         self.ends[open.serial] = Some(commit);
         if commit {
-            for (partition, place) in open.offsets {
-                self.commit(partition, place);
+            for (partition, committed) in open.offsets {
+                self.commit(partition, committed);
             }
         }
         true
     }
 
-    fn commit(&mut self, partition: i32, (place, offset): (usize, i64)) {
+    fn commit(&mut self, partition: i32, (number, place): (usize, Place)) {
         let held = &mut self.committed[partition as usize];
-        if held.is_none_or(|(before, _)| before < place) {
-            *held = Some((place, offset));
+        if held.is_none_or(|(before, _)| before < number) {
+            *held = Some((number, place));
         }
     }
 
@@ -194,12 +206,13 @@ impl Broker {
     pub fn commit_plainly(&mut self, member: Member, generation: u32, partition: i32, offset: i64) {
         if self.group.check(member, generation).is_ok() {
             self.offset_commits += 1;
-            self.commit(partition, (self.offset_commits, offset));
+            let mark = Mark::default();
+            self.commit(partition, (self.offset_commits, Place { offset, mark }));
         }
     }
 
     /// OffsetFetch with `require_stable`.
-    pub fn committed(&self, partition: i32) -> Result<Option<i64>, Refused> {
+    pub fn committed(&self, partition: i32) -> Result<Option<Place>, Refused> {
         let moves = |open: &Open| open.offsets.contains_key(&partition);
         let unstable = self.transactions.values().any(|t| {
             t.open.as_ref().is_some_and(moves)
@@ -207,7 +220,7 @@ impl Broker {
         });
         match unstable {
             true => Err(Refused::Unstable),
-            false => Ok(self.committed[partition as usize].map(|(_, offset)| offset)),
+            false => Ok(self.committed[partition as usize].map(|(_, place)| place)),
         }
     }
 

@@ -3,6 +3,7 @@
 mod broker;
 mod process;
 mod simulation;
+mod tasks;
 
 use simulation::{Fault, run};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -53,6 +54,11 @@ fn each_planted_fault_is_found() {
         Fault::NoEpochCheck,
         Fault::OffByOne,
         Fault::SeekFromMemory,
+        Fault::CountsCleanEnds,
+        Fault::CountsRecoveries,
+        Fault::ForgetsDeaths,
+        Fault::MarksLate,
+        Fault::MarksWhileWaiting,
     ] {
         let found = first_failure(fault, SCHEDULES);
         assert!(found.is_some(), "{fault:?} was not noticed");

@@ -2,8 +2,9 @@
 //! on its own so that anything can happen in between.
 
 use super::{
-    broker::{Broker, Input, Member, Refused, TransactionalId, Written},
+    broker::{Broker, Member, Refused, TransactionalId, Written},
     simulation::Fault,
+    tasks::Tasks,
 };
 use crate::machine::*;
 use rand::{Rng, rngs::SmallRng};
@@ -36,7 +37,7 @@ pub enum Request {
     Offsets {
         member: Member,
         generation: u32,
-        offsets: BTreeMap<i32, i64>,
+        places: BTreeMap<i32, Place>,
     },
     Commit,
 }
@@ -56,38 +57,50 @@ struct Running {
     stage: Stage,
 }
 
-#[derive(Debug)]
-struct Task {
-    ticket: Ticket,
-    input: Input,
-    attempt: u32,
-}
-
 /// Why a process ended.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Exit;
+pub enum Exit {
+    /// It was fenced, or it died.
+    Uncleanly,
+    /// It was asked to.
+    Cleanly,
+}
+
+/// Whether a process was asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    No,
+    /// What is in flight is to be finished, for so many looks of the committer.
+    Draining(u32),
+    /// The last commit runs.
+    Parting,
+}
 
 pub struct Process {
     pub instance: usize,
     fault: Fault,
-    machine: Machine<Written>,
+    pub machine: Machine<Written>,
     member: Option<Member>,
     generation: u32,
     /// Where the consumer stands in each partition; none while it has to ask for the committed offset.
     positions: BTreeMap<i32, Option<i64>>,
     /// What this process believes to be committed: for the planted fault only.
     memory: BTreeMap<i32, i64>,
-    tasks: Vec<Task>,
+    pub tasks: Tasks,
     producers: Vec<u32>,
     turn: usize,
     running: Option<Running>,
     /// New producers are being made, or the committed offsets read.
     recovering: bool,
+    /// What the broker answered, and nobody has looked at yet.
+    answer: Option<Vec<Found>>,
+    stopping: Stopping,
 }
 
 impl Process {
-    pub fn start(instance: usize, fault: Fault) -> Self {
+    pub fn start(instance: usize, incarnation: u64, fault: Fault) -> Self {
         let mut machine = Machine::new(
+            Incarnation(incarnation),
             Limits {
                 bytes: 6,
                 records: 5,
@@ -113,11 +126,13 @@ impl Process {
             generation: 0,
             positions: BTreeMap::new(),
             memory: BTreeMap::new(),
-            tasks: Vec::new(),
+            tasks: Tasks::new(fault),
             producers: Vec::new(),
             turn: 0,
             running: None,
             recovering: true,
+            answer: None,
+            stopping: Stopping::No,
         }
     }
 
@@ -141,7 +156,7 @@ impl Process {
                     self.positions.insert(partition, None);
                 }
             }
-            Err(Refused::Fenced) => return Err(Exit),
+            Err(Refused::Fenced) => return Err(Exit::Uncleanly),
             Err(_) => {
                 let lost: Vec<i32> = self.positions.keys().copied().collect();
                 self.machine.lost(&lost);
@@ -165,7 +180,7 @@ impl Process {
     pub fn poll(&mut self, broker: &mut Broker, random: &mut SmallRng, now: Duration) {
         for (partition, epoch, offset) in self.machine.seeks() {
             if let Some(position) = self.positions.get_mut(&partition) {
-                *position = Some(offset.unwrap_or(0));
+                *position = Some(offset);
                 self.machine.sought(partition, epoch);
             }
         }
@@ -189,8 +204,8 @@ impl Process {
         let mut position = match *place {
             Some(position) => position,
             None => match broker.committed(partition) {
-                Ok(offset) => {
-                    let position = offset.unwrap_or(0);
+                Ok(place) => {
+                    let position = place.map_or(0, |place| place.offset);
                     self.memory.insert(partition, position);
                     position
                 }
@@ -208,53 +223,23 @@ impl Process {
             *place = Some(position);
             let Some(input) = *record else { continue };
             if let Some(ticket) = self.machine.taken(partition, offset, 1, now) {
-                let attempt = 1;
-                self.tasks.push(Task {
-                    ticket,
-                    input,
-                    attempt,
-                });
+                self.tasks.add(ticket, input);
             }
             return;
         }
     }
 
-    /// One of the tasks makes an attempt. Every fifth input is poison, every seventh always fails, and now and then
-    /// any attempt does.
-    pub fn work(&mut self, random: &mut SmallRng, now: Duration) {
-        if self.tasks.is_empty() {
-            return;
+    /// It is asked to end, and given some time.
+    pub fn stop(&mut self, patience: u32) {
+        if self.stopping == Stopping::No {
+            self.stopping = Stopping::Draining(patience);
+            self.machine.drain();
         }
-        let mut task = self
-            .tasks
-            .swap_remove(random.random_range(0..self.tasks.len()));
-        let poison = task.input.id % 5 == 4;
-        let failing = task.input.id % 7 == 6 || random.random_bool(0.1);
-        let mut dead_letter = poison;
-        if failing && !poison {
-            let failed = self
-                .machine
-                .failed(task.ticket, task.attempt, None, now, 0.5);
-            match failed {
-                Failed::Again { counts, .. } => {
-                    task.attempt += u32::from(counts);
-                    self.tasks.push(task);
-                    return;
-                }
-                Failed::Stale => return,
-                Failed::Exhausted => dead_letter = true,
-            }
-        }
-        let written = Written {
-            input: task.input,
-            dead_letter,
-        };
-        let sign = if dead_letter {
-            Sign::Neutral
-        } else {
-            Sign::Good
-        };
-        self.machine.resolved(task.ticket, written, 1, sign, now);
+    }
+
+    /// One of the tasks makes one step.
+    pub fn work(&mut self, random: &mut SmallRng, now: Duration) -> Result<(), Exit> {
+        self.tasks.step(&mut self.machine, random, now)
     }
 
     /// The committer makes one step.
@@ -262,52 +247,113 @@ impl Process {
         &mut self,
         broker: &mut Broker,
         network: Network,
-        late: &mut Vec<Late>,
+        late_requests: &mut Vec<Late>,
         now: Duration,
     ) -> Result<(), Exit> {
-        if self.producers.len() < PRODUCERS {
-            return self.recover(broker);
+        if let Stopping::Draining(patience) = &mut self.stopping {
+            *patience = patience.saturating_sub(1);
         }
-        if self.recovering {
-            self.read_committed(broker);
+        let late = self.stopping == Stopping::Draining(0);
+        if self.producers.len() < PRODUCERS || self.recovering {
+            if late || self.stopping == Stopping::Parting {
+                return self.leave(broker);
+            }
+            match self.producers.len() < PRODUCERS {
+                true => self.recover(broker),
+                false => self.read_committed(broker),
+            }
             return Ok(());
         }
         match self.running.take() {
+            Some(running) => self.advance(running, broker, network, late_requests, now),
+            None if self.stopping == Stopping::Parting => self.leave(broker),
             None => {
-                self.begin(now);
+                if late || self.machine.drained() {
+                    self.stopping = Stopping::Parting;
+                    self.machine.part();
+                }
+                self.begin(broker, now);
                 Ok(())
             }
-            Some(running) => self.advance(running, broker, network, late, now),
         }
     }
 
-    fn recover(&mut self, broker: &mut Broker) -> Result<(), Exit> {
+    fn leave(&mut self, broker: &mut Broker) -> Result<(), Exit> {
+        if self.member.is_some() {
+            broker.group.remove(self.instance);
+        }
+        Err(Exit::Cleanly)
+    }
+
+    fn recover(&mut self, broker: &mut Broker) {
         let number = self.producers.len();
         // Refused: the last transaction is not completed yet.
         if let Ok(epoch) = broker.init((self.instance, number)) {
             self.producers.push(epoch);
         }
-        Ok(())
     }
 
     fn read_committed(&mut self, broker: &Broker) {
-        let mut offsets = Vec::new();
-        for (partition, epoch) in self.machine.unknown() {
-            let offset = match self.fault {
-                Fault::SeekFromMemory => Ok(self.memory.get(&partition).copied()),
-                _ => broker.committed(partition),
-            };
-            let Ok(offset) = offset else { return };
-            offsets.push((partition, epoch, offset));
+        if self.ask(broker, self.machine.doubtful()) {
+            self.recovering = !self.machine.doubtful().is_empty();
         }
-        self.machine.recovered(&offsets);
-        self.recovering = false;
     }
 
-    fn begin(&mut self, now: Duration) {
+    /// Asks in one step, and looks at the answer in the next; true then.
+    fn ask(&mut self, broker: &Broker, partitions: Vec<(i32, Epoch)>) -> bool {
+        match self.answer.take() {
+            Some(found) => {
+                self.learn(found);
+                true
+            }
+            None => {
+                self.answer = Some(self.find(broker, partitions));
+                false
+            }
+        }
+    }
+
+    /// What the broker holds, where that is settled.
+    fn find(&self, broker: &Broker, asked: Vec<(i32, Epoch)>) -> Vec<Found> {
+        let mut all = Vec::new();
+        for (partition, epoch) in asked {
+            let Ok(place) = broker.committed(partition) else {
+                continue;
+            };
+            let mark = place.map(|place| place.mark).unwrap_or_default();
+            let offset = match self.fault {
+                Fault::SeekFromMemory => self.memory.get(&partition).copied(),
+                _ => place.map(|place| place.offset),
+            };
+            let end = broker.inputs[partition as usize].len() as i64;
+            all.push(Found {
+                partition,
+                epoch,
+                offset: offset.unwrap_or(0),
+                mark,
+                end: self.machine.end_matters(mark).then_some(end),
+            });
+        }
+        all
+    }
+
+    fn learn(&mut self, mut found: Vec<Found>) {
+        for Found { mark, .. } in &mut found {
+            match self.fault {
+                Fault::CountsRecoveries => mark.owner = mark.owner.map(|_| Incarnation(0)),
+                Fault::ForgetsDeaths => *mark = Mark::default(),
+                _ => {}
+            }
+        }
+        self.machine.learned(&found);
+    }
+
+    fn begin(&mut self, broker: &Broker, now: Duration) {
         let Some(member) = self.member else { return };
         let generation = self.generation;
-        if self.machine.due(now) != Due::Now {
+        let parting = self.stopping == Stopping::Parting;
+        if self.machine.due(now) != Due::Now && !parting {
+            self.ask(broker, self.machine.unclaimed());
             return;
         }
         if let Some(batch) = self.machine.take_batch() {
@@ -344,9 +390,7 @@ impl Process {
             Stage::OffsetsSent => {
                 let answer = end(broker, id, epoch, network, late);
                 if answer.is_ok() {
-                    self.machine.committed(now);
-                    self.memory.extend(&running.batch.offsets);
-                    self.turn += 1;
+                    self.committed(&running.batch.places, now);
                     return Ok(());
                 }
                 answer.map(|()| Stage::OffsetsSent)
@@ -359,10 +403,19 @@ impl Process {
             }
             // Nothing was done: the client library asks again. A batch is produced in one step, so none is doubled.
             Err(Some(Refused::Concurrent)) => self.running = Some(running),
-            Err(Some(Refused::Fenced)) => return Err(Exit),
+            Err(Some(Refused::Fenced)) => return Err(Exit::Uncleanly),
             Err(_) => self.doubt(broker, id, epoch),
         }
         Ok(())
+    }
+
+    fn committed(&mut self, places: &BTreeMap<i32, Place>, now: Duration) {
+        self.machine.committed(now);
+        self.turn += 1;
+        for (&partition, place) in places {
+            self.memory.insert(partition, place.offset);
+            self.tasks.committed(partition, place.mark);
+        }
     }
 
     fn send_offsets(
@@ -375,15 +428,20 @@ impl Process {
     ) -> Result<(), Option<Refused>> {
         let epoch = self.producers[id.1];
         let (member, generation) = (running.member, running.generation);
-        let mut offsets = running.batch.offsets.clone();
-        if self.fault == Fault::OffByOne {
-            offsets.values_mut().for_each(|offset| *offset -= 1);
-        }
-        if self.fault == Fault::OffsetsOutside {
-            for (&partition, &offset) in &offsets {
-                broker.commit_plainly(member, generation, partition, offset);
+        let mut places = running.batch.places.clone();
+        match self.fault {
+            Fault::OffByOne => {
+                let back = |place: &mut Place| place.offset = (place.offset - 1).max(0);
+                places.values_mut().for_each(back);
             }
-            return Ok(());
+            Fault::OffsetsOutside => {
+                for (&partition, place) in &places {
+                    broker.commit_plainly(member, generation, partition, place.offset);
+                }
+                return Ok(());
+            }
+            Fault::CountsCleanEnds => places.retain(|_, place| place.mark.owner.is_some()),
+            _ => {}
         }
         match network {
             Network::Lost => Err(None),
@@ -391,13 +449,13 @@ impl Process {
                 let request = Request::Offsets {
                     member,
                     generation,
-                    offsets,
+                    places,
                 };
                 late.push(Late { id, epoch, request });
                 Err(None)
             }
             _ => {
-                broker.send_offsets(id, epoch, member, generation, &offsets)?;
+                broker.send_offsets(id, epoch, member, generation, &places)?;
                 match network {
                     Network::AnswerLost => Err(None),
                     _ => Ok(()),
@@ -418,6 +476,7 @@ impl Process {
         self.producers.clear();
         self.turn = 0;
         self.recovering = true;
+        self.answer = None;
     }
 
     /// The broker aborted this producer's transaction for its age: the driver starts over, too.
@@ -437,7 +496,8 @@ impl Process {
     pub fn check(&self) {
         let in_flight = self.machine.in_flight();
         assert!(in_flight.records <= 5 + 3, "{in_flight:?}");
-        assert!(in_flight.records >= self.tasks.len(), "{in_flight:?}");
+        assert!(in_flight.records >= self.tasks.taken(), "{in_flight:?}");
+        self.tasks.check();
     }
 }
 

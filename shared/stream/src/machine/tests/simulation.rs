@@ -2,8 +2,8 @@
 //! in the end, calm, in which everything has to come out.
 
 use super::{
-    broker::{Broker, Input, Refused},
-    process::{Exit, Late, Network, Process, Request},
+    broker::{Broker, Fate, Input, Refused},
+    process::{Late, Network, Process, Request},
 };
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use std::{collections::BTreeMap, time::Duration};
@@ -22,6 +22,16 @@ pub enum Fault {
     OffByOne,
     /// After a doubt the consumer goes on from what the process remembers.
     SeekFromMemory,
+    /// Nobody says that a partition is given back cleanly.
+    CountsCleanEnds,
+    /// What a process finds of itself after a doubt counts as a death.
+    CountsRecoveries,
+    /// Who is assigned a partition does not look at what died there.
+    ForgetsDeaths,
+    /// An alone record is marked after it started.
+    MarksLate,
+    /// An alone record is marked while it waits for others to end.
+    MarksWhileWaiting,
 }
 
 const INSTANCES: usize = 2;
@@ -29,6 +39,8 @@ const PARTITIONS: usize = 2;
 const RECORDS: usize = 5;
 const KEYS: usize = 2;
 const CHAOS: usize = 150;
+/// Calm rounds in which everything has to come out.
+const ROUNDS: usize = 1000;
 
 struct Simulation {
     broker: Broker,
@@ -37,6 +49,9 @@ struct Simulation {
     random: SmallRng,
     now: Duration,
     fault: Fault,
+    incarnations: u64,
+    /// By input, how often it ran alone and the process died or lost it.
+    deaths: BTreeMap<usize, u32>,
 }
 
 /// Runs one schedule; says what broke.
@@ -45,11 +60,13 @@ pub fn run(seed: u64, fault: Fault) -> Result<(), String> {
     let broker = Broker::new(inputs(&mut random));
     let mut simulation = Simulation {
         broker,
-        processes: vec![Process::start(0, fault)],
+        processes: vec![Process::start(0, 1, fault)],
         late: Vec::new(),
         random,
         now: Duration::ZERO,
         fault,
+        incarnations: 1,
+        deaths: BTreeMap::new(),
     };
     for _ in 0..CHAOS {
         simulation.step();
@@ -58,9 +75,16 @@ pub fn run(seed: u64, fault: Fault) -> Result<(), String> {
     simulation.judge()
 }
 
-/// Records with gaps between them, where transaction markers would stand. A key stays in its partition.
+/// Records with gaps between them, where transaction markers would stand. A key stays in its partition. In every fourth
+/// schedule one of the records kills, or two do.
 fn inputs(random: &mut SmallRng) -> Vec<Vec<Option<Input>>> {
     let mut id = 0;
+    let total = PARTITIONS * RECORDS;
+    let killers = match random.random_range(0..8) {
+        0 => vec![random.random_range(0..total)],
+        1 => vec![random.random_range(0..total), random.random_range(0..total)],
+        _ => Vec::new(),
+    };
     let mut partition = |number: usize| {
         let mut records = Vec::new();
         for _ in 0..RECORDS {
@@ -68,7 +92,8 @@ fn inputs(random: &mut SmallRng) -> Vec<Vec<Option<Input>>> {
                 records.push(None);
             }
             let key = number * KEYS + random.random_range(0..KEYS);
-            records.push(Some(Input { id, key }));
+            let kills = killers.contains(&id);
+            records.push(Some(Input { id, key, kills }));
             id += 1;
         }
         records
@@ -86,6 +111,7 @@ impl Simulation {
             3 => self.time_out(),
             4..7 => self.arrive(),
             7..17 => self.complete(),
+            17 => self.stop(),
             _ if self.processes.is_empty() => self.start(),
             _ => {
                 let at = self.random.random_range(0..self.processes.len());
@@ -111,14 +137,28 @@ impl Simulation {
                 process.poll(&mut self.broker, &mut self.random, self.now);
                 Ok(())
             }
-            4 | 5 => {
-                process.work(&mut self.random, self.now);
-                Ok(())
-            }
+            4 | 5 => process.work(&mut self.random, self.now),
             _ => process.commit(&mut self.broker, network, &mut self.late, self.now),
         };
-        if ended == Err(Exit) {
-            self.processes.swap_remove(at);
+        if ended.is_err() {
+            self.end(at);
+        }
+    }
+
+    /// A process is no more. One that parted cleanly has told of everything that it still knew how to tell.
+    fn end(&mut self, at: usize) {
+        let process = self.processes.swap_remove(at);
+        for id in process.tasks.unfinished() {
+            *self.deaths.entry(id).or_default() += 1;
+        }
+    }
+
+    /// One is asked to end, and given more or less time to finish.
+    fn stop(&mut self) {
+        if !self.processes.is_empty() {
+            let at = self.random.random_range(0..self.processes.len());
+            let patience = self.random.random_range(0..20);
+            self.processes[at].stop(patience);
         }
     }
 
@@ -135,14 +175,16 @@ impl Simulation {
     fn start(&mut self) {
         let instance = self.random.random_range(0..INSTANCES);
         if self.processes.len() < INSTANCES + 1 {
-            self.processes.push(Process::start(instance, self.fault));
+            self.incarnations += 1;
+            let process = Process::start(instance, self.incarnations, self.fault);
+            self.processes.push(process);
         }
     }
 
     fn crash(&mut self) {
         if !self.processes.is_empty() {
             let at = self.random.random_range(0..self.processes.len());
-            self.processes.swap_remove(at);
+            self.end(at);
         }
     }
 
@@ -177,10 +219,10 @@ impl Simulation {
             Request::Offsets {
                 member,
                 generation,
-                offsets,
+                places,
             } => self
                 .broker
-                .send_offsets(id, epoch, member, generation, &offsets),
+                .send_offsets(id, epoch, member, generation, &places),
         };
         // Nobody waits for the answer any more.
         answer.ok();
@@ -197,7 +239,7 @@ impl Simulation {
     /// No more faults: whoever is left finishes. Processes that were started twice fence each other first.
     fn settle(&mut self) -> Result<(), String> {
         let total = PARTITIONS * RECORDS;
-        for round in 0..400 {
+        for round in 0..ROUNDS {
             self.now += Duration::from_millis(5);
             if round % 20 == 0 {
                 self.lay_ghosts();
@@ -213,7 +255,7 @@ impl Simulation {
                 }
                 self.broker.complete(id);
             }
-            for what in [0, 1, 2, 4, 6] {
+            for what in [0, 1, 2, 4, 5, 6] {
                 for at in (0..self.processes.len()).rev() {
                     self.act(at, what, Network::Fine);
                 }
@@ -246,10 +288,7 @@ impl Simulation {
             if last.insert(key, written.input.id) > Some(written.input.id) {
                 return Err(format!("key {key} is out of order at {}", written.input.id));
             }
-            let failing = written.input.id % 5 == 4;
-            if failing && !written.dead_letter {
-                return Err(format!("{} should be a dead letter", written.input.id));
-            }
+            self.judge_fate(written.input, written.fate)?;
         }
         for id in 0..PARTITIONS * RECORDS {
             let times = seen.get(&id).copied().unwrap_or_default();
@@ -260,6 +299,20 @@ impl Simulation {
         match self.processes.iter().all(Process::idle) {
             true => Ok(()),
             false => Err("something is still in flight".to_owned()),
+        }
+    }
+
+    fn judge_fate(&self, input: Input, fate: Fate) -> Result<(), String> {
+        let id = input.id;
+        let alive = self.processes.iter().flat_map(|p| p.tasks.unfinished());
+        let deaths = self.deaths.get(&id).copied().unwrap_or_default()
+            + alive.filter(|&unfinished| unfinished == id).count() as u32;
+        match fate {
+            Fate::Crashed if deaths < 3 => Err(format!("{id} was set aside after {deaths} deaths")),
+            Fate::Crashed => Ok(()),
+            _ if input.kills => Err(format!("{id} kills and was not set aside")),
+            Fate::Done if id % 5 == 4 => Err(format!("{id} should be a dead letter")),
+            _ => Ok(()),
         }
     }
 }

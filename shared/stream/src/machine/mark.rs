@@ -1,0 +1,387 @@
+//! What stands beside a committed offset: who works from there on, and how often that killed its process.
+//!
+//! It is the only memory that outlives a process, and no other store is needed for it: Kafka keeps a text, the
+//! *metadata*, with each committed offset. Marks decide which record is set aside because processes die of it:
+//!
+//! - Whoever is assigned a partition claims it: the mark names the owner. One that ends cleanly takes its name away.
+//! - An owner that finds another one's name counts a death. Each commit that moves the offset counts from 0 again.
+//! - From the second death on the records from that offset run alone: nothing else runs in the process meanwhile, and
+//!   the mark says of each, before it starts, that it is executed.
+//! - An owner that finds the mark of an executed record of another one's counts a death of that record.
+//!
+//! The text is versioned, short, and read strictly. What is not exactly a text of ours is no mark: offsets that were
+//! committed by an earlier version or by hand start with nothing counted.
+
+use std::fmt;
+
+/// Owners that end uncleanly at one offset until its records run alone.
+const DEATHS_UNTIL_ALONE: u32 = 2;
+/// Deaths of a record that ran alone until it is set aside.
+const DEATHS_ALONE: u32 = 3;
+const VERSION: &str = "sightline1";
+
+/// A process, told apart from all others by a random number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Incarnation(pub u64);
+
+/// See the module's documentation. The default is that of a partition which was given back cleanly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Mark {
+    /// Who works from the offset on; none after a clean end.
+    pub owner: Option<Incarnation>,
+    pub running: Running,
+}
+
+/// How the records from the offset on are run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Running {
+    /// Side by side. So many owners in a row ended uncleanly without moving the offset.
+    Together { deaths: u32 },
+    /// One at a time, for so many records more. The suspect is the one that was executed last.
+    Alone { left: u32, suspect: Option<Suspect> },
+}
+
+/// A record that runs, or ran, alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Suspect {
+    pub offset: i64,
+    /// It is executed, as against waiting or backing off.
+    pub executing: bool,
+    /// Owners that died while it was executed.
+    pub died: u32,
+}
+
+impl Default for Running {
+    fn default() -> Self {
+        Self::Together { deaths: 0 }
+    }
+}
+
+impl Mark {
+    /// That of an owner which has just moved the offset, or counts nothing.
+    pub fn owned(owner: Incarnation) -> Self {
+        Self {
+            owner: Some(owner),
+            running: Running::default(),
+        }
+    }
+
+    /// What `owner` writes when the partition becomes its own. `ahead` is how many records the one before can have
+    /// had in hand; where it is 0, nothing of the partition killed anybody.
+    pub fn claimed(self, owner: Incarnation, ahead: u32) -> Self {
+        let died = u32::from(self.owner.is_some_and(|before| before != owner));
+        let running = match self.running {
+            Running::Together { deaths } => match deaths.saturating_add(died) {
+                deaths if deaths < DEATHS_UNTIL_ALONE => Running::Together { deaths },
+                _ if ahead == 0 => Running::default(),
+                _ => Running::Alone {
+                    left: ahead,
+                    suspect: None,
+                },
+            },
+            Running::Alone { left, suspect } => Running::Alone {
+                left,
+                suspect: suspect.map(|suspect| Suspect {
+                    executing: false,
+                    died: match suspect.executing {
+                        true => suspect.died.saturating_add(died),
+                        false => suspect.died,
+                    },
+                    ..suspect
+                }),
+            },
+        };
+        Self {
+            owner: Some(owner),
+            running,
+        }
+    }
+
+    /// What stands beside the offset once a record has moved it. `crashed`: it was set aside for its deaths, so the
+    /// cause is found and those after it run together again.
+    pub fn moved(self, owner: Incarnation, crashed: bool) -> Self {
+        let running = match self.running {
+            Running::Alone { left, .. } if left > 1 && !crashed => Running::Alone {
+                left: left - 1,
+                suspect: None,
+            },
+            _ => Running::default(),
+        };
+        Self {
+            owner: Some(owner),
+            running,
+        }
+    }
+
+    /// The record at `offset` starts (or no longer runs, having to wait): none where that is what the mark says.
+    pub fn with_execution(self, offset: i64, executing: bool) -> Option<Self> {
+        let Running::Alone { left, suspect } = self.running else {
+            return None;
+        };
+        let same = suspect.filter(|suspect| suspect.offset == offset);
+        let says = same.is_some_and(|suspect| suspect.executing);
+        (says != executing).then_some(Self {
+            running: Running::Alone {
+                left,
+                suspect: Some(Suspect {
+                    offset,
+                    executing,
+                    died: same.map_or(0, |suspect| suspect.died),
+                }),
+            },
+            ..self
+        })
+    }
+
+    /// After a clean end: what was counted stays, and nothing is added by whoever comes next.
+    pub fn released(self) -> Self {
+        let running = match self.running {
+            Running::Alone {
+                left,
+                suspect: Some(suspect),
+            } => Running::Alone {
+                left,
+                suspect: Some(Suspect {
+                    executing: false,
+                    ..suspect
+                }),
+            },
+            running => running,
+        };
+        Self {
+            owner: None,
+            running,
+        }
+    }
+
+    pub fn alone(self) -> bool {
+        matches!(self.running, Running::Alone { .. })
+    }
+
+    /// How often processes died of this record alone, where that is enough to set it aside.
+    pub fn crashed(self, offset: i64) -> Option<u32> {
+        match self.running {
+            Running::Alone {
+                suspect: Some(suspect),
+                ..
+            } if suspect.offset == offset && suspect.died >= DEATHS_ALONE => Some(suspect.died),
+            _ => None,
+        }
+    }
+
+    /// The mark that a text says; the default one where it isn't exactly one of ours.
+    pub fn parse(text: &str) -> Self {
+        read(text)
+            .filter(|mark| mark.to_string() == text)
+            .unwrap_or_default()
+    }
+}
+
+/// Reads leniently; whoever asks compares the text with what the mark is written as.
+fn read(text: &str) -> Option<Mark> {
+    let words = text.strip_prefix(VERSION)?;
+    let value = |name: &str| {
+        words
+            .split(' ')
+            .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+    };
+    let number = |name: &str| value(name)?.parse::<u32>().ok();
+    let owner = match value("owner")? {
+        "none" => None,
+        owner => Some(Incarnation(u64::from_str_radix(owner, 16).ok()?)),
+    };
+    let running = match number("left") {
+        None => Running::Together {
+            deaths: number("deaths")?,
+        },
+        Some(left) => Running::Alone {
+            left,
+            suspect: value("record").and_then(|offset| {
+                Some(Suspect {
+                    offset: offset.parse().ok()?,
+                    executing: number("executing")? == 1,
+                    died: number("died")?,
+                })
+            }),
+        },
+    };
+    Some(Mark { owner, running })
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::default() {
+            return Ok(());
+        }
+        write!(f, "{VERSION} owner=")?;
+        match self.owner {
+            Some(Incarnation(number)) => write!(f, "{number:016x}")?,
+            None => write!(f, "none")?,
+        }
+        match self.running {
+            Running::Together { deaths } => write!(f, " deaths={deaths}"),
+            Running::Alone { left, suspect } => {
+                write!(f, " alone left={left}")?;
+                let Some(suspect) = suspect else {
+                    return Ok(());
+                };
+                let Suspect {
+                    offset,
+                    executing,
+                    died,
+                } = suspect;
+                let executing = u8::from(executing);
+                write!(f, " record={offset} executing={executing} died={died}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ME: Incarnation = Incarnation(0xa1);
+    const OTHER: Incarnation = Incarnation(0xb2);
+
+    fn alone(owner: Option<Incarnation>, suspect: Option<Suspect>) -> Mark {
+        Mark {
+            owner,
+            running: Running::Alone { left: 7, suspect },
+        }
+    }
+
+    fn suspect(executing: bool, died: u32) -> Option<Suspect> {
+        Some(Suspect {
+            offset: 40,
+            executing,
+            died,
+        })
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_by_people() {
+        let texts = [
+            Mark::default(),
+            Mark::owned(ME),
+            alone(None, None),
+            alone(Some(ME), suspect(true, 2)),
+        ]
+        .map(|mark| mark.to_string());
+        assert_eq!(
+            texts,
+            [
+                "",
+                "sightline1 owner=00000000000000a1 deaths=0",
+                "sightline1 owner=none alone left=7",
+                "sightline1 owner=00000000000000a1 alone left=7 record=40 executing=1 died=2",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_second_death_without_progress_has_the_records_run_alone() {
+        let first = Mark::owned(OTHER).claimed(ME, 9);
+        assert_eq!(first.running, Running::Together { deaths: 1 });
+        let second = first.claimed(OTHER, 9);
+        let left_9 = Running::Alone {
+            left: 9,
+            suspect: None,
+        };
+        assert_eq!(second.running, left_9);
+        assert_eq!(first.moved(ME, false), Mark::owned(ME));
+    }
+
+    #[test]
+    fn owners_of_a_partition_in_which_nothing_waits_did_not_die_of_it() {
+        let second = Mark::owned(OTHER).claimed(ME, 0).claimed(OTHER, 0);
+        assert_eq!(second, Mark::owned(OTHER));
+    }
+
+    #[test]
+    fn clean_ends_and_recoveries_of_the_same_process_count_nothing() {
+        let marks = [
+            Mark::owned(OTHER),
+            Mark::owned(OTHER).claimed(ME, 9),
+            alone(Some(ME), suspect(true, 2)),
+        ];
+        for mark in marks {
+            let given_back = mark.released().claimed(Incarnation(3), 9);
+            let again = mark.claimed(mark.owner.unwrap(), 9);
+            assert_eq!(given_back.running, again.running, "{mark:?}");
+        }
+    }
+
+    #[test]
+    fn only_deaths_while_executing_count_against_a_record() {
+        let mut mark = alone(Some(OTHER), None);
+        for (owner, died) in [(1, 1), (2, 2), (3, 3)] {
+            // Before it starts, and while it backs off, a death says nothing.
+            mark = mark.claimed(Incarnation(owner + 10), 9);
+            assert_eq!(mark.crashed(40), None);
+            mark = mark.with_execution(40, true).unwrap();
+            mark = mark.with_execution(40, false).unwrap();
+            mark = mark.claimed(Incarnation(owner + 20), 9);
+            mark = mark.with_execution(40, true).unwrap();
+            assert_eq!(mark.with_execution(40, true), None, "it says so already");
+            mark = mark.claimed(Incarnation(owner), 9);
+            assert_eq!(mark.running, alone(None, suspect(false, died)).running);
+        }
+        assert_eq!(mark.crashed(40), Some(3));
+        assert_eq!(mark.crashed(41), None, "another record stands there now");
+        assert!(mark.moved(ME, false).alone());
+        assert_eq!(mark.moved(ME, true), Mark::owned(ME));
+    }
+
+    #[test]
+    fn records_run_alone_until_as_many_are_through_as_can_have_been_in_hand() {
+        let mut mark = alone(Some(ME), suspect(true, 1));
+        for _ in 0..6 {
+            mark = mark.moved(ME, false);
+            assert!(mark.alone());
+        }
+        assert_eq!(mark.moved(ME, false), Mark::owned(ME));
+    }
+
+    fn marks() -> impl Strategy<Value = Mark> {
+        let owner = prop::option::of(any::<u64>().prop_map(Incarnation));
+        let suspect = prop::option::of((0..i64::MAX, any::<bool>(), any::<u32>()));
+        let suspect = suspect.prop_map(|suspect| {
+            suspect.map(|(offset, executing, died)| Suspect {
+                offset,
+                executing,
+                died,
+            })
+        });
+        let running = prop_oneof![
+            any::<u32>().prop_map(|deaths| Running::Together { deaths }),
+            (any::<u32>(), suspect).prop_map(|(left, suspect)| Running::Alone { left, suspect }),
+        ];
+        (owner, running).prop_map(|(owner, running)| Mark { owner, running })
+    }
+
+    proptest! {
+        #[test]
+        fn every_mark_is_read_as_it_was_written(mark in marks()) {
+            let text = mark.to_string();
+            prop_assert!(text.len() <= 120, "{text}");
+            prop_assert_eq!(Mark::parse(&text), mark);
+        }
+
+        #[test]
+        fn anything_else_is_no_mark(mark in marks(), at in 0usize..120, with in any::<char>()) {
+            let mut text: Vec<char> = mark.to_string().chars().collect();
+            let at = at.min(text.len());
+            text.insert(at, with);
+            let text: String = text.into_iter().collect();
+            let read = Mark::parse(&text);
+            prop_assert!(read == Mark::default() || read.to_string() == text);
+        }
+
+        #[test]
+        fn foreign_text_is_no_mark(text in ".*") {
+            prop_assert_eq!(Mark::parse(&text), Mark::default());
+        }
+    }
+}
