@@ -5,6 +5,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[cfg(feature = "kafka")]
 pub mod batch;
 mod bootstrap;
 #[cfg(feature = "kafka")]
