@@ -1,5 +1,6 @@
 //! What comes out of the pipeline: results and dead letters, by record key.
 
+use crate::terminal;
 use anyhow::Context;
 use bytes::Bytes;
 use sightline_contracts::{ResultEvent, Topic};
@@ -88,6 +89,6 @@ fn dead(record: &Record) -> anyhow::Result<Answer> {
     let error = letter.error.unwrap_or_default();
     Ok(Answer::Failed(format!(
         "{reason}: {}",
-        error.escape_debug()
+        terminal::line(&error)
     )))
 }

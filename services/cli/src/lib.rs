@@ -16,6 +16,7 @@ mod files;
 mod health;
 mod lag;
 mod output;
+mod terminal;
 mod topics;
 mod up;
 

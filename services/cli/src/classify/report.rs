@@ -1,6 +1,6 @@
 //! Progress, and what is printed in the end.
 
-use crate::answers::Answer;
+use crate::{answers::Answer, terminal};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sightline_contracts::{ModelInfo, ResultEvent};
@@ -69,7 +69,8 @@ impl Report {
             Answer::Failed(error) => {
                 self.failed += 1;
                 if self.json {
-                    self.bar.suspend(|| eprintln!("{name}: {error}"));
+                    self.bar
+                        .suspend(|| eprintln!("{}: {error}", terminal::line(&name)));
                 } else {
                     self.rows.push((name, Row::Failure(error)));
                 }
@@ -129,7 +130,7 @@ fn table(rows: &[(String, Row)]) -> Table {
         .load_preset(presets::NOTHING)
         .set_header(["file", "label", "probability", "ms"]);
     for (name, row) in rows {
-        let name = name.escape_debug().to_string();
+        let name = terminal::line(name);
         match row {
             Row::Label {
                 label,

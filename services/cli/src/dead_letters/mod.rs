@@ -1,18 +1,18 @@
 //! `sightline dead-letters`: what could not be processed, and putting it back.
 
-use crate::output::line;
+mod printed;
+
+use crate::{output::line, terminal};
 use anyhow::{Context, bail};
-use bytes::Bytes;
 use clap::{Args, Subcommand};
-use comfy_table::{Table, presets};
-use serde_json::json;
+use printed::{object, plain, shown, table, value_dropped};
 use sightline_contracts::{Reason, headers};
 use sightline_stream::{
     KafkaSettings, Message, Publisher,
     admin::{DeadLetter, dead_letters},
 };
 use std::{
-    io::{Write, stdout},
+    io::{IsTerminal, Write, stdout},
     str::FromStr,
 };
 
@@ -56,7 +56,7 @@ pub struct Show {
     /// Partition and offset, as `list` shows them
     #[arg(value_name = "PARTITION/OFFSET")]
     place: Place,
-    /// Only the original value, as it is
+    /// Only the original value, as it is; not to a terminal where that would act upon it
     #[arg(long)]
     raw: bool,
     #[command(flatten)]
@@ -68,7 +68,7 @@ pub struct Replay {
     /// Partitions and offsets, as `list` shows them
     #[arg(value_name = "PARTITION/OFFSET", required_unless_present = "all")]
     places: Vec<Place>,
-    /// Every dead letter that --stage and --reason leave
+    /// Every dead letter that --stage and --reason leave; those that came without their value are named and left out
     #[arg(long, conflicts_with = "places")]
     all: bool,
     #[command(flatten)]
@@ -151,7 +151,7 @@ impl List {
         let letters = self.selection.find(&[]).await?;
         if self.json {
             for letter in &letters {
-                line(object(letter));
+                line(terminal::json(&object(letter)));
             }
         } else if letters.is_empty() {
             eprintln!("no dead letters");
@@ -169,24 +169,19 @@ impl Show {
         let Some(letter) = letters.first() else {
             bail!("no dead letter at {partition}/{offset}");
         };
-        let value = letter.record.value.clone().unwrap_or_default();
-        let mut out = stdout().lock();
-        if self.raw {
-            out.write_all(&value)?;
+        if !self.raw {
+            line(shown(letter));
             return Ok(());
         }
-        writeln!(out, "key: {}", text(letter.record.key.as_ref()))?;
-        for (name, value) in letter.record.headers.iter() {
-            writeln!(out, "{name}: {}", text(value))?;
+        if let Some(bytes) = letter.value_dropped {
+            bail!(value_dropped(letter, bytes));
         }
-        match std::str::from_utf8(&value) {
-            Ok(value) => writeln!(out, "\n{value}")?,
-            Err(_) => writeln!(
-                out,
-                "\n{} bytes that are no text; --raw writes them",
-                value.len()
-            )?,
+        let value = letter.record.value.clone().unwrap_or_default();
+        let mut out = stdout().lock();
+        if out.is_terminal() && !plain(&value) {
+            bail!("the value would act upon the terminal; send it to a file or another program");
         }
+        out.write_all(&value)?;
         Ok(())
     }
 }
@@ -204,6 +199,13 @@ impl Replay {
             }
         }
         let prefix = &self.selection.topic_prefix;
+        let (letters, without): (Vec<_>, Vec<_>) = letters
+            .into_iter()
+            .partition(|letter| !self.all || letter.value_dropped.is_none());
+        for letter in &without {
+            let bytes = letter.value_dropped.unwrap_or_default();
+            eprintln!("not replayed: {}", value_dropped(letter, bytes));
+        }
         let messages: Vec<_> = letters
             .iter()
             .map(|letter| again(letter, prefix))
@@ -222,6 +224,9 @@ impl Replay {
 
 /// The original record, with its own headers and where it was found.
 fn again(letter: &DeadLetter, prefix: &str) -> anyhow::Result<Message> {
+    if let Some(bytes) = letter.value_dropped {
+        bail!("{}; nothing was replayed", value_dropped(letter, bytes));
+    }
     let Place { partition, offset } = place(letter);
     let source = letter.source_topic.as_ref().with_context(|| {
         format!("dead letter {partition}/{offset} does not say where it came from")
@@ -244,66 +249,44 @@ fn again(letter: &DeadLetter, prefix: &str) -> anyhow::Result<Message> {
     })
 }
 
-/// As it can be shown on a terminal: control characters escaped.
-fn text(bytes: Option<&Bytes>) -> String {
-    bytes.map_or("-".to_owned(), |bytes| {
-        String::from_utf8_lossy(bytes).escape_debug().to_string()
-    })
-}
-
-fn or_dash<T: ToString>(value: Option<T>) -> String {
-    value.map_or("-".to_owned(), |value| value.to_string())
-}
-
-fn source(letter: &DeadLetter) -> String {
-    let (topic, partition) = (
-        or_dash(letter.source_topic.as_ref()),
-        or_dash(letter.source_partition),
-    );
-    format!("{topic}/{partition}/{}", or_dash(letter.source_offset))
-}
-
-fn table(letters: &[DeadLetter]) -> Table {
-    let mut table = Table::new();
-    let columns = [
-        "place", "stage", "reason", "attempts", "source", "key", "error",
-    ];
-    table.load_preset(presets::NOTHING).set_header(columns);
-    for letter in letters {
-        let Place { partition, offset } = place(letter);
-        table.add_row([
-            format!("{partition}/{offset}"),
-            or_dash(letter.stage.as_ref()),
-            or_dash(letter.reason),
-            or_dash(letter.attempts),
-            source(letter),
-            text(letter.record.key.as_ref()),
-            or_dash(letter.error.as_ref()).escape_debug().to_string(),
-        ]);
-    }
-    table
-}
-
-fn object(letter: &DeadLetter) -> serde_json::Value {
-    json!({
-        "partition": letter.record.partition,
-        "offset": letter.record.offset,
-        "timestamp_ms": letter.record.timestamp_ms,
-        "stage": letter.stage,
-        "reason": letter.reason.map(Reason::as_str),
-        "attempts": letter.attempts,
-        "source_topic": letter.source_topic,
-        "source_partition": letter.source_partition,
-        "source_offset": letter.source_offset,
-        "key": letter.record.key.as_ref().map(|key| String::from_utf8_lossy(key)),
-        "error": letter.error,
-        "bytes": letter.record.value.as_ref().map_or(0, Bytes::len),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+    use sightline_contracts::Topic;
+    use sightline_stream::Record;
+
+    fn letter(value: Option<&'static str>, more: &[(&str, &'static str)]) -> DeadLetter {
+        let mut record = Record::new(Topic::DeadLetters, None, value.map(Bytes::from));
+        let source = [
+            (headers::SOURCE_TOPIC, "ingest"),
+            (headers::SOURCE_PARTITION, "0"),
+            (headers::SOURCE_OFFSET, "5"),
+        ];
+        for (name, value) in source.iter().chain(more) {
+            record.headers.push(*name, Some((*value).into()));
+        }
+        DeadLetter::from(record)
+    }
+
+    #[test]
+    fn one_with_its_value_is_replayed() {
+        let message = again(&letter(Some("v"), &[]), "p-").unwrap();
+        assert_eq!(
+            (message.topic.as_str(), message.value),
+            ("p-ingest", Some("v".into()))
+        );
+    }
+
+    #[test]
+    fn one_without_its_value_is_refused_with_the_place_of_the_original() {
+        let letter = letter(None, &[(headers::VALUE_DROPPED, "12582912")]);
+        let refused = again(&letter, "").unwrap_err().to_string();
+        assert!(
+            refused.contains("12582912 bytes") && refused.contains("ingest/0/5"),
+            "{refused}"
+        );
+    }
 
     #[test]
     fn places_read_back() {
