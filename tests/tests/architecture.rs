@@ -66,7 +66,10 @@ fn each_room_opens_only_the_doors_it_may() {
         ("model", vec!["convolution"]),
         ("stream", vec!["contracts"]),
         ("ingest", service.to_vec()),
-        ("preprocess", [&service[..], &["vision", "sandbox"]].concat()),
+        (
+            "preprocess",
+            [&service[..], &["vision", "sandbox"]].concat(),
+        ),
         ("infer", [&service[..], &["model"]].concat()),
         ("postprocess", service.to_vec()),
     ]);

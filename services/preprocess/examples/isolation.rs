@@ -41,7 +41,11 @@ async fn compare(files: &[String]) -> anyhow::Result<()> {
             event_time: None,
             times: Times::default(),
         };
-        records.push(Record::new(Topic::Images, None, Some(image.to_json().into())));
+        records.push(Record::new(
+            Topic::Images,
+            None,
+            Some(image.to_json().into()),
+        ));
     }
     let mut stages = Vec::new();
     for decode_isolation in [Isolation::Thread, Isolation::Process] {
@@ -90,7 +94,8 @@ async fn compare(files: &[String]) -> anyhow::Result<()> {
 /// What each child process holds that no other process shares, and in all.
 fn memory() -> anyhow::Result<()> {
     let own = std::process::id();
-    let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+    let children =
+        fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
     let threads = fs::read_dir(format!("/proc/{own}/task"))?;
     let mut pids: Vec<String> = children.split_whitespace().map(str::to_owned).collect();
     for thread in threads {
@@ -104,7 +109,8 @@ fn memory() -> anyhow::Result<()> {
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         let of = |name: &str| {
             let line = status.lines().find(|line| line.starts_with(name));
-            line.map_or("?", |line| line[name.len()..].trim()).to_owned()
+            line.map_or("?", |line| line[name.len()..].trim())
+                .to_owned()
         };
         println!(
             "process {pid}: {} resident, {} of it its own, {} at most",

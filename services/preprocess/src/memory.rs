@@ -26,7 +26,9 @@ pub(crate) fn for_decoding(images: &ImageSettings, looping: &LoopSettings, limit
         + (decoders + 1) * DECODER
         + decoders * allowance;
     let useful = decoders * largest(images) * 2;
-    limit.saturating_sub(fixed).clamp(allowance, useful.max(allowance))
+    limit
+        .saturating_sub(fixed)
+        .clamp(allowance, useful.max(allowance))
 }
 
 /// Bytes that an image at the limit of pixels takes.

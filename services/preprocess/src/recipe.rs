@@ -89,7 +89,8 @@ impl Recipe {
         let (width, height) = (u64::from(width.max(height)), u64::from(height.max(width)));
         let narrowed = to_width * height;
         let flattened = width * u64::from(self.thumbnail.height);
-        let made = to_width * to_height * 2 + u64::from(self.thumbnail.width * self.thumbnail.height) * 3;
+        let made =
+            to_width * to_height * 2 + u64::from(self.thumbnail.width * self.thumbnail.height) * 3;
         3 * (narrowed + flattened + made) + self.answer_bytes()
     }
 

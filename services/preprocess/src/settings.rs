@@ -86,7 +86,12 @@ pub struct ImageSettings {
     pub decode_isolation: Isolation,
     /// The program that is started to decode, instead of this one: for a service that runs within another program, such
     /// as a test
-    #[arg(long, env = "SIGHTLINE_DECODE_PROGRAM", value_name = "FILE", hide = true)]
+    #[arg(
+        long,
+        env = "SIGHTLINE_DECODE_PROGRAM",
+        value_name = "FILE",
+        hide = true
+    )]
     pub decode_program: Option<PathBuf>,
     /// Threads that decode and resize; by default the cores that the process may use
     #[arg(long, env = "SIGHTLINE_DECODE_THREADS", value_name = "N")]
@@ -225,10 +230,7 @@ impl ImageSettings {
             (self.max_pixels == 0, "--max-pixels: at least 1"),
             (self.max_side == 0, "--max-side: at least 1"),
             (self.max_ratio == 0, "--max-ratio: at least 1"),
-            (
-                self.decode_memory == Some(0),
-                "--decode-memory: at least 1",
-            ),
+            (self.decode_memory == Some(0), "--decode-memory: at least 1"),
             (
                 self.decode_time < Duration::from_secs(1),
                 "--decode-time: at least 1s",

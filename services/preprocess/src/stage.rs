@@ -90,7 +90,11 @@ impl Preprocess {
         }
     }
 
-    async fn decode(&self, record: &Record, bytes: Bytes) -> Result<Result<Made, Undone>, Panicked> {
+    async fn decode(
+        &self,
+        record: &Record,
+        bytes: Bytes,
+    ) -> Result<Result<Made, Undone>, Panicked> {
         let (parent, clock) = (record.span.clone(), record.clock());
         let decode = move |decoder: &mut Box<dyn Decode>| {
             let span = tracing::debug_span!(parent: &parent, "pixels");
@@ -173,7 +177,10 @@ impl Preprocess {
 /// Four bytes each, the lowest first.
 fn floats(bytes: &[u8]) -> Vec<f32> {
     let (values, _) = bytes.as_chunks::<4>();
-    values.iter().map(|value| f32::from_le_bytes(*value)).collect()
+    values
+        .iter()
+        .map(|value| f32::from_le_bytes(*value))
+        .collect()
 }
 
 impl Stage for Preprocess {

@@ -32,7 +32,10 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mutated_images_end_as_tensors_or_dead_letters() {
-    let (count, seed) = (number("SIGHTLINE_TEST_MUTATIONS", 10_000), number("SIGHTLINE_TEST_SEED", 1));
+    let (count, seed) = (
+        number("SIGHTLINE_TEST_MUTATIONS", 10_000),
+        number("SIGHTLINE_TEST_SEED", 1),
+    );
     let verdicts = env::var("SIGHTLINE_TEST_VERDICTS").ok().map(PathBuf::from);
     let store = Memory::new();
     store.create_bucket(BUCKET).await.unwrap();
@@ -44,13 +47,19 @@ async fn mutated_images_end_as_tensors_or_dead_letters() {
     let mut registry = Registry::default();
     let stage = Preprocess::new(Arc::new(store.clone()), &settings, MEMORY, &mut registry).unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = ["../../shared/vision/tests/fixtures", "../../tests/samples"].map(|f| root.join(f));
+    let folders =
+        ["../../shared/vision/tests/fixtures", "../../tests/samples"].map(|f| root.join(f));
     let folders = folders.each_ref().map(PathBuf::as_path);
-    let files = hostile::mutations(seed, &folders).unwrap().take(count as usize);
+    let files = hostile::mutations(seed, &folders)
+        .unwrap()
+        .take(count as usize);
     let (store, stage) = (&store, &stage);
     let outcomes = stream::iter(files.enumerate()).map(async |(number, (what, bytes))| {
         let key = number.to_string();
-        let stored = store.put(BUCKET, &key, bytes.clone().into(), "image/jpeg").await.unwrap();
+        let stored = store
+            .put(BUCKET, &key, bytes.clone().into(), "image/jpeg")
+            .await
+            .unwrap();
         let image = ImageRef {
             id: ImageId::new(BUCKET, &key, "1"),
             bucket: BUCKET.into(),
@@ -87,7 +96,9 @@ async fn mutated_images_end_as_tensors_or_dead_letters() {
             fs::write(folder.join(format!("{number}.image")), &bytes).unwrap();
             if let Outcome::Done(outputs) = &outcome {
                 let message = TensorMessage::decode(outputs[0].value.as_ref().unwrap()).unwrap();
-                let Pixels::U8(tensor) = message.pixels else { panic!("u8") };
+                let Pixels::U8(tensor) = message.pixels else {
+                    panic!("u8")
+                };
                 fs::write(folder.join(format!("{number}.tensor")), tensor).unwrap();
             }
             let line = json!({ "number": number, "what": what, "outcome": reason, "error": error });
@@ -101,12 +112,20 @@ async fn mutated_images_end_as_tensors_or_dead_letters() {
     println!("largest decoder: {} MiB resident at its peak", peak >> 20);
     let mut metrics = String::new();
     text::encode(&mut metrics, &registry).unwrap();
-    let deaths = metrics.lines().filter(|line| line.contains("decoder_deaths_total{"));
+    let deaths = metrics
+        .lines()
+        .filter(|line| line.contains("decoder_deaths_total{"));
     deaths.for_each(|line| println!("{line}"));
     assert_eq!(counts.values().sum::<usize>() as u64, count);
     let share = |reason: &str| counts.get(reason).copied().unwrap_or(0) as f64 / count as f64;
-    assert!(share("tensor") > 0.02, "some are harmless, or nothing was tested");
-    assert!(share("corrupt") > 0.1, "many are damaged, or nothing was tested");
+    assert!(
+        share("tensor") > 0.02,
+        "some are harmless, or nothing was tested"
+    );
+    assert!(
+        share("corrupt") > 0.1,
+        "many are damaged, or nothing was tested"
+    );
     assert!(peak < MEMORY + (256 << 20), "{peak}");
 }
 
@@ -119,8 +138,12 @@ fn decoders_peak() -> u64 {
     };
     let mut peak = 0;
     for task in fs::read_dir("/proc/self/task").unwrap() {
-        let children = fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default();
-        peak = children.split_whitespace().filter_map(high_water).fold(peak, u64::max);
+        let children =
+            fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default();
+        peak = children
+            .split_whitespace()
+            .filter_map(high_water)
+            .fold(peak, u64::max);
     }
     peak
 }

@@ -65,7 +65,8 @@ impl Bench {
         let store = Memory::new();
         store.create_bucket("photos").await.unwrap();
         let mut registry = Registry::default();
-        let stage = Preprocess::new(Arc::new(store.clone()), &settings, memory, &mut registry).unwrap();
+        let stage =
+            Preprocess::new(Arc::new(store.clone()), &settings, memory, &mut registry).unwrap();
         Self {
             store,
             stage,
@@ -214,7 +215,13 @@ async fn threads_and_processes_make_the_same_of_an_image() {
     })
     .await;
     let apart = Bench::new(settings()).await;
-    for name in ["landscape.jpg", "progressive.jpg", "rgb16.png", "lossy.webp", "alpha.bmp"] {
+    for name in [
+        "landscape.jpg",
+        "progressive.jpg",
+        "rgb16.png",
+        "lossy.webp",
+        "alpha.bmp",
+    ] {
         let mut messages = Vec::new();
         for bench in [&inside, &apart] {
             let image = bench.put(name, picture(name)).await;
@@ -251,7 +258,9 @@ async fn an_image_that_needs_more_memory_than_there_is_is_named_with_the_limit()
 #[tokio::test]
 async fn a_picture_that_kills_its_decoder_costs_itself_alone() {
     let bench = Bench::new(settings()).await;
-    let bomb = bench.put("bomb.webp", hostile::huffman_bomb_webp(65_536)).await;
+    let bomb = bench
+        .put("bomb.webp", hostile::huffman_bomb_webp(65_536))
+        .await;
     let neighbour = bench.put("a.jpg", picture("landscape.jpg")).await;
     let (outcome, neighbours) = futures::join!(
         bench.stage.process(record(&bomb)),
@@ -261,12 +270,17 @@ async fn a_picture_that_kills_its_decoder_costs_itself_alone() {
         panic!("{outcome:?}")
     };
     assert_eq!(rejection.reason, Reason::DecodeLimit, "{}", rejection.error);
-    neighbours.into_iter().for_each(|outcome| drop(message(outcome)));
+    neighbours
+        .into_iter()
+        .for_each(|outcome| drop(message(outcome)));
     let mut metrics = String::new();
     text::encode(&mut metrics, &bench.registry).unwrap();
     let line = "sightline_preprocess_decoder_deaths_total{cause=\"memory\"} 1";
     assert!(metrics.contains(line), "{metrics}");
-    assert!(metrics.contains("sightline_preprocess_decode_memory_bytes 0"), "{metrics}");
+    assert!(
+        metrics.contains("sightline_preprocess_decode_memory_bytes 0"),
+        "{metrics}"
+    );
 }
 
 /// A PNG of one colour.
@@ -276,7 +290,11 @@ fn flat_png(width: u32, height: u32) -> Bytes {
     encoder.set_color(png::ColorType::Grayscale);
     encoder.set_depth(png::BitDepth::One);
     let rows = vec![0; (width.div_ceil(8) * height) as usize];
-    encoder.write_header().unwrap().write_image_data(&rows).unwrap();
+    encoder
+        .write_header()
+        .unwrap()
+        .write_image_data(&rows)
+        .unwrap();
     png.into()
 }
 

@@ -25,15 +25,22 @@ async fn beside(
     let deployment = Deployment::start(test).await;
     let mut services = deployment.services(|_| Vec::new());
     let good = file("samples/bus__0018.jpg");
-    for number in 0..NEIGHBOURS {
-        if number == NEIGHBOURS / 2 {
-            offend(&deployment).await;
+    let put = async |numbers: std::ops::Range<usize>| {
+        for number in numbers {
+            let key = format!("good-{number}.jpg");
+            deployment.put(&key, good.clone()).await;
         }
-        deployment.put(&format!("good-{number}.jpg"), good.clone()).await;
-    }
+    };
+    put(0..NEIGHBOURS / 2).await;
+    offend(&deployment).await;
+    put(NEIGHBOURS / 2..NEIGHBOURS).await;
     let results = deployment.await_results(NEIGHBOURS + more);
     let letters = deployment.await_dead_letters(dead);
-    assert_eq!((results.len(), letters.len()), (NEIGHBOURS + more, dead), "{letters:?}");
+    assert_eq!(
+        (results.len(), letters.len()),
+        (NEIGHBOURS + more, dead),
+        "{letters:?}"
+    );
     let good = results.keys().filter(|key| key.starts_with("good-"));
     assert_eq!(good.count(), NEIGHBOURS);
     for service in &mut services {
@@ -43,7 +50,10 @@ async fn beside(
         panic!("four services")
     };
     let taken = peak(preprocess);
-    println!("{test}: preprocess and its decoders took {} MiB at most, each at its peak", taken >> 20);
+    println!(
+        "{test}: preprocess and its decoders took {} MiB at most, each at its peak",
+        taken >> 20
+    );
     assert!(taken < PREPROCESS_MAY, "{taken}");
     let taken = peak(ingest);
     println!("{test}: ingest took {} MiB at most", taken >> 20);
@@ -86,7 +96,11 @@ async fn a_frame_header_within_a_segment_does_not_take_five_gigabytes() {
     let base = file("samples/bus__0018.jpg");
     let letter = picture("tem", "tem_huge.jpg", hostile::tem_huge_jpeg(&base)).await;
     let reason = letter.reason.unwrap();
-    let refused = [Reason::TooManyPixels, Reason::Corrupt, Reason::UnsupportedFormat];
+    let refused = [
+        Reason::TooManyPixels,
+        Reason::Corrupt,
+        Reason::UnsupportedFormat,
+    ];
     assert!(refused.contains(&reason), "{reason}");
 }
 
@@ -149,7 +163,11 @@ async fn twelve_megabytes_of_zeros_in_a_few_kilobytes_are_one_dead_letter() {
         kafka.property = vec!["compression.codec=gzip".parse().unwrap()];
         let zeros = vec![0; 12 << 20];
         let message = Message::new(deployment.topic(Topic::Ingest), "k", zeros);
-        Publisher::new(&kafka).unwrap().send(&message).await.unwrap();
+        Publisher::new(&kafka)
+            .unwrap()
+            .send(&message)
+            .await
+            .unwrap();
     };
     let letters = beside("zeros", (1, 0), publish).await;
     assert_eq!(letters[0].reason, Some(Reason::Malformed));

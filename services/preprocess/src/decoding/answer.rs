@@ -91,7 +91,10 @@ mod tests {
 
     #[test]
     fn what_is_encoded_is_decoded() {
-        assert_eq!(decode(&encode(Ok(made())).concat()).unwrap().unwrap(), made());
+        assert_eq!(
+            decode(&encode(Ok(made())).concat()).unwrap().unwrap(),
+            made()
+        );
         let rejection = Rejection {
             reason: Reason::Corrupt,
             error: "a damaged PNG".into(),

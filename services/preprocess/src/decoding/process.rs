@@ -103,7 +103,10 @@ impl Decode for InProcess {
         loop {
             match self.once(bytes, clock)? {
                 // What the allocator kept of earlier images may have been in this one's way.
-                Err(Died { of: Failure::Memory { .. }, fresh: false }) => {}
+                Err(Died {
+                    of: Failure::Memory { .. },
+                    fresh: false,
+                }) => {}
                 Err(died) => return Err(self.processes.undone(died.of)),
                 Ok(answer) => return self.processes.read(&answer),
             }
