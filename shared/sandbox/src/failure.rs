@@ -9,7 +9,7 @@ pub enum Failure {
     #[error("the decoder's process died: {0}")]
     Crashed(String),
     /// It asked for more memory than it was granted.
-    #[error("decoding took more memory than the {granted} bytes that it had said it needs")]
+    #[error("decoding took more than the {granted} bytes of memory that its header accounts for")]
     Memory {
         /// Bytes beyond the process's own.
         granted: u64,
