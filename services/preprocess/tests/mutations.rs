@@ -33,7 +33,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn mutated_images_end_as_tensors_or_dead_letters() {
     let (count, seed) = (
-        number("SIGHTLINE_TEST_MUTATIONS", 10_000),
+        number("SIGHTLINE_TEST_MUTATIONS", 3_000),
         number("SIGHTLINE_TEST_SEED", 1),
     );
     let verdicts = env::var("SIGHTLINE_TEST_VERDICTS").ok().map(PathBuf::from);
