@@ -109,7 +109,7 @@ mod tests {
                 thread::yield_now();
             }
             // It would fit, and waits for its turn.
-            scope.spawn(|| come("small", 2));
+            scope.spawn(|| come("small", 3));
             while room.state().next < 3 {
                 thread::yield_now();
             }
