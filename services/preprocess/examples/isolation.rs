@@ -7,6 +7,7 @@ use sightline_contracts::{ImageId, ImageRef, Times, Topic};
 use sightline_preprocess::{ImageSettings, Isolation, Preprocess, decode_if_asked};
 use sightline_storage::{Memory, Objects as _};
 use sightline_stream::{Outcome, Record, Stage as _};
+use sightline_testkit::children;
 use std::{env, fs, num::NonZero, process::ExitCode, sync::Arc, time::Instant};
 
 const ROUNDS: usize = 15;
@@ -91,32 +92,16 @@ async fn compare(files: &[String]) -> anyhow::Result<()> {
     memory()
 }
 
-/// What each child process holds that no other process shares, and in all.
+/// What each decoder has in memory, and how much of it no other process shares.
 fn memory() -> anyhow::Result<()> {
-    let own = std::process::id();
-    let children =
-        fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
-    let threads = fs::read_dir(format!("/proc/{own}/task"))?;
-    let mut pids: Vec<String> = children.split_whitespace().map(str::to_owned).collect();
-    for thread in threads {
-        let path = thread?.path().join("children");
-        let text = fs::read_to_string(path).unwrap_or_default();
-        pids.extend(text.split_whitespace().map(str::to_owned));
-    }
-    pids.sort();
-    pids.dedup();
-    for pid in pids {
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let of = |name: &str| {
-            let line = status.lines().find(|line| line.starts_with(name));
-            line.map_or("?", |line| line[name.len()..].trim())
-                .to_owned()
-        };
+    for pid in children(std::process::id()) {
+        let status = procfs::process::Process::new(pid.try_into()?)?.status()?;
+        let mib = |kib: Option<u64>| kib.unwrap_or(0) as f64 / 1024.0;
         println!(
-            "process {pid}: {} resident, {} of it its own, {} at most",
-            of("VmRSS:"),
-            of("RssAnon:"),
-            of("VmHWM:")
+            "process {pid}: {:.1} MiB resident, {:.1} of it its own, {:.1} at most",
+            mib(status.vmrss),
+            mib(status.rssanon),
+            mib(status.vmhwm)
         );
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! What is made of an image's bytes: a tensor and a thumbnail. Pure, so that it runs in this process and in a worker alike.
 
 use crate::settings::TensorType;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sightline_contracts::Reason;
 use sightline_stream::{Rejection, with_causes};
@@ -25,9 +26,9 @@ pub(crate) struct Made {
     /// [3, height, width].
     pub shape: [usize; 3],
     /// Bytes, or f32 with the lowest byte first, by the recipe.
-    pub pixels: Vec<u8>,
+    pub pixels: Bytes,
     /// A PNG.
-    pub thumbnail: Vec<u8>,
+    pub thumbnail: Bytes,
     pub took: Took,
 }
 
@@ -51,8 +52,8 @@ impl Recipe {
         let thumbnail = timed(&mut took.thumbnail, || thumbnail(&picture, &self.thumbnail));
         Ok(Made {
             shape,
-            pixels,
-            thumbnail,
+            pixels: pixels.into(),
+            thumbnail: thumbnail.into(),
             took,
         })
     }

@@ -164,10 +164,10 @@ impl Preprocess {
             image,
             shape: made.shape,
             pixels: match self.tensor_type {
-                TensorType::U8 => Pixels::U8(made.pixels.into()),
+                TensorType::U8 => Pixels::U8(made.pixels),
                 TensorType::F32 => Pixels::F32(floats(&made.pixels)),
             },
-            thumbnail: made.thumbnail.into(),
+            thumbnail: made.thumbnail,
             preprocessing: self.described.clone(),
         };
         Output::new(Topic::Tensors, Some(key.into()), message.encode()).notified_at(notified_ms)

@@ -12,7 +12,7 @@ use sightline_contracts::{ImageId, ImageRef, Pixels, TensorMessage, Times, Topic
 use sightline_preprocess::{ImageSettings, Preprocess};
 use sightline_storage::{Memory, Objects as _};
 use sightline_stream::{Outcome, Record, Stage as _};
-use sightline_testkit::hostile;
+use sightline_testkit::{children, hostile, peak_memory};
 use std::{
     collections::BTreeMap,
     env, fs,
@@ -131,19 +131,6 @@ async fn mutated_images_end_as_tensors_or_dead_letters() {
 
 /// The largest resident memory so far of a process that this one has started.
 fn decoders_peak() -> u64 {
-    let high_water = |pid: &str| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? << 10)
-    };
-    let mut peak = 0;
-    for task in fs::read_dir("/proc/self/task").unwrap() {
-        let children =
-            fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default();
-        peak = children
-            .split_whitespace()
-            .filter_map(high_water)
-            .fold(peak, u64::max);
-    }
-    peak
+    let decoders = children(std::process::id()).into_iter();
+    decoders.filter_map(peak_memory).max().unwrap_or(0)
 }

@@ -15,14 +15,14 @@ use std::{
 
 /// What a worker does with a request: head and body in; the parts of the answer out, which arrive as one piece. Before it
 /// takes memory in proportion to what the body declares, it asks whether it may have so many bytes.
-pub trait Job: FnMut(&[u8], &[u8], &mut dyn FnMut(u64) -> bool) -> Vec<Vec<u8>> {}
+pub trait Job<P>: FnMut(&[u8], &[u8], &mut dyn FnMut(u64) -> bool) -> Vec<P> {}
 
-impl<F: FnMut(&[u8], &[u8], &mut dyn FnMut(u64) -> bool) -> Vec<Vec<u8>>> Job for F {}
+impl<P, F: FnMut(&[u8], &[u8], &mut dyn FnMut(u64) -> bool) -> Vec<P>> Job<P> for F {}
 
 /// Where the process was started as a worker: serves until the service is gone, and gives the status to exit with.
 ///
 /// The first line of every `main` whose program a [`Spawner`](crate::Spawner) starts, before threads and files.
-pub fn serve_if_asked(job: impl Job) -> Option<ExitCode> {
+pub fn serve_if_asked<P: AsRef<[u8]>>(job: impl Job<P>) -> Option<ExitCode> {
     let mut arguments = env::args();
     if arguments.next().as_deref() != Some(NAME) {
         return None;
@@ -44,7 +44,7 @@ pub fn serve_if_asked(job: impl Job) -> Option<ExitCode> {
 /// Bytes that the buffer for requests keeps.
 const KEPT: usize = 1 << 20;
 
-fn serve(parent: u32, mut job: impl Job) -> io::Result<()> {
+fn serve<P: AsRef<[u8]>>(parent: u32, mut job: impl Job<P>) -> io::Result<()> {
     confine::close_inherited()?;
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let confined = confine::confine(parent)?;
@@ -66,7 +66,7 @@ fn serve(parent: u32, mut job: impl Job) -> io::Result<()> {
         let work = || job(head, body, &mut ask);
         match catch_unwind(AssertUnwindSafe(work)) {
             Ok(parts) => {
-                let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+                let parts: Vec<&[u8]> = parts.iter().map(P::as_ref).collect();
                 frame::write(&socket, Kind::Answer, &parts)?;
             }
             Err(panic) => {

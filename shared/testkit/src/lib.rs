@@ -11,6 +11,8 @@ mod bootstrap;
 #[cfg(feature = "kafka")]
 mod clients;
 pub mod hostile;
+#[cfg(target_os = "linux")]
+mod memory;
 mod net;
 mod process;
 mod unique;
@@ -21,6 +23,8 @@ pub mod wire;
 pub use bootstrap::Bootstrap;
 #[cfg(feature = "kafka")]
 pub use clients::{Admin, consumer, producer};
+#[cfg(target_os = "linux")]
+pub use memory::{children, peak_memory};
 pub use net::{await_port, free_port, http_get, http_status};
 pub use process::Process;
 pub use unique::unique;

@@ -1,6 +1,6 @@
 //! BMP, by the image crate: colours of a palette and bit fields become RGB as they come.
 
-use crate::{Error, Format, Limits, Picture, samples::drop_alpha, turn};
+use crate::{Error, Format, Limits, Picture, encoded, samples::drop_alpha, turn};
 use image::{ColorType, ImageDecoder, codecs::bmp::BmpDecoder, metadata::Orientation};
 use std::io::Cursor;
 
@@ -20,17 +20,19 @@ impl<'a> Header<'a> {
         limits.check(FORMAT, decoder.dimensions())?;
         Ok(Self { decoder })
     }
+}
 
-    pub fn size(&self) -> (u32, u32) {
+impl encoded::Header for Header<'_> {
+    fn size(&self) -> (u32, u32) {
         self.decoder.dimensions()
     }
 
     /// The pixels as the decoder gives them, with alpha or without; alpha is dropped in place.
-    pub fn memory(&self) -> u64 {
+    fn memory(&self) -> u64 {
         self.decoder.total_bytes() + u64::from(self.size().0) + OVERHEAD
     }
 
-    pub fn decode(self) -> Result<Picture, Error> {
+    fn decode(self: Box<Self>) -> Result<Picture, Error> {
         let size = self.size();
         let color = self.decoder.color_type();
         let mut pixels = vec![0; self.decoder.total_bytes() as usize];

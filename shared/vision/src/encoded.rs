@@ -9,18 +9,19 @@ use std::{
 /// A picture whose header was read and lies within the limits. Nothing of the size of its pixels is allocated yet.
 pub struct Encoded<'a> {
     format: Format,
-    width: u32,
-    height: u32,
-    memory: u64,
-    header: Header<'a>,
+    header: Box<dyn Header + 'a>,
 }
 
-/// The decoder that has read the header, and will read the pixels.
-enum Header<'a> {
-    Jpeg(Box<jpeg::Header<'a>>),
-    Png(Box<png::Header<'a>>),
-    Bmp(Box<bmp::Header<'a>>),
-    Webp(Box<webp::Header<'a>>),
+/// A decoder that has read the header, and will read the pixels.
+pub(crate) trait Header {
+    /// Width and height, as stored.
+    fn size(&self) -> (u32, u32);
+
+    /// As [`Encoded::memory`] says.
+    fn memory(&self) -> u64;
+
+    /// As [`Encoded::decode`] says.
+    fn decode(self: Box<Self>) -> Result<Picture, Error>;
 }
 
 /// Reads the header and checks it against the limits.
@@ -29,36 +30,15 @@ pub fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Encoded<'a>, Error> 
         return Err(Error::Empty);
     }
     let format = Format::detect(bytes).ok_or_else(|| Error::unrecognised(bytes))?;
-    guarded(format, || match format {
-        Format::Jpeg => jpeg::Header::open(bytes, limits).map(|header| Encoded {
-            format,
-            width: header.size().0,
-            height: header.size().1,
-            memory: header.memory(),
-            header: Header::Jpeg(Box::new(header)),
-        }),
-        Format::Png => png::Header::open(bytes, limits).map(|header| Encoded {
-            format,
-            width: header.size().0,
-            height: header.size().1,
-            memory: header.memory(),
-            header: Header::Png(Box::new(header)),
-        }),
-        Format::Bmp => bmp::Header::open(bytes, limits).map(|header| Encoded {
-            format,
-            width: header.size().0,
-            height: header.size().1,
-            memory: header.memory(),
-            header: Header::Bmp(Box::new(header)),
-        }),
-        Format::Webp => webp::Header::open(bytes, limits).map(|header| Encoded {
-            format,
-            width: header.size().0,
-            height: header.size().1,
-            memory: header.memory(),
-            header: Header::Webp(Box::new(header)),
-        }),
-    })
+    let header = guarded(format, || {
+        Ok(match format {
+            Format::Jpeg => Box::new(jpeg::Header::open(bytes, limits)?) as Box<dyn Header>,
+            Format::Png => Box::new(png::Header::open(bytes, limits)?),
+            Format::Bmp => Box::new(bmp::Header::open(bytes, limits)?),
+            Format::Webp => Box::new(webp::Header::open(bytes, limits)?),
+        })
+    })?;
+    Ok(Encoded { format, header })
 }
 
 /// The whole picture, upright by its EXIF orientation; of an animation the first frame. Alpha is dropped.
@@ -73,12 +53,12 @@ impl Encoded<'_> {
 
     /// As stored: before it is turned upright.
     pub fn width(&self) -> u32 {
-        self.width
+        self.header.size().0
     }
 
     /// As stored: before it is turned upright.
     pub fn height(&self) -> u32 {
-        self.height
+        self.header.size().1
     }
 
     /// At most so many bytes are allocated at once until [`decode`](Self::decode) returns: the decoder's own, and the
@@ -86,23 +66,19 @@ impl Encoded<'_> {
     ///
     /// One kind of file can pass it: a lossless WebP says only within its coded data how many Huffman codes it has.
     pub fn memory(&self) -> u64 {
-        self.memory
+        self.header.memory()
     }
 
     /// The whole picture, upright by its EXIF orientation; of an animation the first frame. Alpha is dropped.
     pub fn decode(self) -> Result<Picture, Error> {
-        guarded(self.format, || match self.header {
-            Header::Jpeg(header) => header.decode(),
-            Header::Png(header) => header.decode(),
-            Header::Bmp(header) => header.decode(),
-            Header::Webp(header) => header.decode(),
-        })
+        guarded(self.format, || self.header.decode())
     }
 }
 
 impl fmt::Debug for Encoded<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Encoded({} {}×{})", self.format, self.width, self.height)
+        let (width, height) = self.header.size();
+        write!(f, "Encoded({} {width}×{height})", self.format)
     }
 }
 

@@ -1,8 +1,10 @@
 //! PNG, by the png crate itself: it gives rows, so that the picture is the only thing of its own size, and it can be told
 //! not to inflate profiles and texts.
 
-use crate::{Error, Format, Limits, Picture, turn::Canvas};
-use image::metadata::Orientation;
+use crate::{
+    Error, Format, Limits, Picture, encoded,
+    turn::{self, Canvas},
+};
 use png::{ColorType, Decoder, DecodingError, Reader, Transformations};
 use std::io::{Cursor, ErrorKind};
 
@@ -32,13 +34,15 @@ impl<'a> Header<'a> {
         let reader = decoder.read_info().map_err(sort)?;
         Ok(Self { reader })
     }
+}
 
-    pub fn size(&self) -> (u32, u32) {
+impl encoded::Header for Header<'_> {
+    fn size(&self) -> (u32, u32) {
         self.reader.info().size()
     }
 
     /// The picture, some rows, and EXIF, of which there are copies.
-    pub fn memory(&self) -> u64 {
+    fn memory(&self) -> u64 {
         let (width, height) = self.size();
         let row = self.reader.info().raw_row_length().max(4 * width as usize) as u64;
         let exif = self.reader.info().exif_metadata.as_ref();
@@ -46,13 +50,11 @@ impl<'a> Header<'a> {
         3 * u64::from(width) * u64::from(height) + ROWS * row + 3 * exif + OVERHEAD
     }
 
-    pub fn decode(self) -> Result<Picture, Error> {
-        let Self { mut reader } = self;
+    fn decode(self: Box<Self>) -> Result<Picture, Error> {
+        let Self { mut reader } = *self;
         let size = reader.info().size();
         let exif = reader.info().exif_metadata.as_deref();
-        // Metadata that can't be read is no reason to refuse the picture.
-        let orientation = exif.and_then(Orientation::from_exif_chunk);
-        let mut canvas = Canvas::new(size, orientation.unwrap_or(Orientation::NoTransforms));
+        let mut canvas = Canvas::new(size, turn::orientation(exif));
         let line = reader.output_line_size(size.0);
         let mut line = vec![0; line.ok_or_else(|| Error::corrupt(FORMAT, "rows too long"))?];
         let (color, _) = reader.output_color_type();

@@ -71,8 +71,24 @@ impl Canvas {
     }
 }
 
+/// As the EXIF data says; metadata that can't be read is no reason to refuse the picture.
+pub(crate) fn orientation(exif: Option<&[u8]>) -> Orientation {
+    let stated = exif.and_then(Orientation::from_exif_chunk);
+    stated.unwrap_or(Orientation::NoTransforms)
+}
+
+/// Bytes in use while a decoded picture of `decoded` bytes is turned into one of `picture` bytes; 0 where it is turned in
+/// place.
+pub(crate) fn memory(orientation: Orientation, decoded: u64, picture: u64) -> u64 {
+    if transposes(orientation) {
+        decoded + picture
+    } else {
+        0
+    }
+}
+
 /// Whether width and height change places, which can't be done in the same memory.
-pub(crate) fn transposes(orientation: Orientation) -> bool {
+fn transposes(orientation: Orientation) -> bool {
     matches!(
         orientation,
         Orientation::Rotate90

@@ -4,8 +4,7 @@
 use crate::deployment::{Deployment, Service, file};
 use sightline_contracts::{Reason, Topic};
 use sightline_stream::{Message, Publisher, admin::DeadLetter};
-use sightline_testkit::{Bootstrap, batch::Raw, hostile};
-use std::fs;
+use sightline_testkit::{Bootstrap, batch::Raw, children, hostile, peak_memory};
 
 /// What compose gives preprocess, its decoders included.
 const PREPROCESS_MAY: u64 = 2 << 30;
@@ -65,21 +64,8 @@ async fn beside(
 /// The largest resident memory so far of a service and of the processes that it has started and that live, in bytes.
 fn peak(service: &Service) -> u64 {
     let own = service.process.pid();
-    let tasks = fs::read_dir(format!("/proc/{own}/task")).unwrap();
-    let children = tasks.flat_map(|task| {
-        let children = fs::read_to_string(task.unwrap().path().join("children")).unwrap();
-        let pids = children.split_whitespace().map(|pid| pid.parse().unwrap());
-        pids.collect::<Vec<u32>>()
-    });
-    let all = std::iter::once(own).chain(children);
-    all.filter_map(high_water).sum()
-}
-
-fn high_water(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kilobytes << 10)
+    let all = std::iter::once(own).chain(children(own));
+    all.filter_map(peak_memory).sum()
 }
 
 /// The decoder that allocates passes the segment over, and what it finds behind is an ordinary photo.

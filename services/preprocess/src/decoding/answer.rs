@@ -2,6 +2,7 @@
 //! thumbnail as they are.
 
 use crate::recipe::{Made, Took};
+use bytes::{Buf as _, Bytes};
 use serde::{Deserialize, Serialize};
 use sightline_stream::Rejection;
 
@@ -21,7 +22,7 @@ enum Head {
 }
 
 /// The parts, in their order.
-pub(crate) fn encode(made: Result<Made, Rejection>) -> Vec<Vec<u8>> {
+pub(crate) fn encode(made: Result<Made, Rejection>) -> Vec<Bytes> {
     let (head, bodies) = match made {
         Ok(made) => {
             let head = Head::Made {
@@ -38,37 +39,40 @@ pub(crate) fn encode(made: Result<Made, Rejection>) -> Vec<Vec<u8>> {
         }
     };
     let json = serde_json::to_vec(&head).expect("strings and numbers are JSON");
-    let length = (json.len() as u32).to_le_bytes().to_vec();
-    [vec![length, json], bodies].concat()
+    let length = (json.len() as u32).to_le_bytes();
+    let head = [Bytes::copy_from_slice(&length), json.into()];
+    head.into_iter().chain(bodies).collect()
 }
 
-/// None for bytes that no worker writes which does what it should.
-pub(crate) fn decode(answer: &[u8]) -> Option<Result<Made, Rejection>> {
-    let (length, rest) = answer.split_first_chunk::<4>()?;
-    let (json, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-    Some(match serde_json::from_slice(json).ok()? {
+/// None for bytes that no worker writes which does what it should. The pixels and the thumbnail are parts of `answer`, not
+/// copies.
+pub(crate) fn decode(mut answer: Bytes) -> Option<Result<Made, Rejection>> {
+    let length = answer.try_get_u32_le().ok()?;
+    let json = split(&mut answer, length as usize)?;
+    Some(match serde_json::from_slice(&json).ok()? {
         Head::Made {
             shape,
             pixels,
             thumbnail,
             took,
         } => {
-            let (pixels, rest) = rest.split_at_checked(pixels)?;
-            if rest.len() != thumbnail {
-                return None;
-            }
-            Ok(Made {
+            let pixels = split(&mut answer, pixels)?;
+            (answer.len() == thumbnail).then_some(Ok(Made {
                 shape,
-                pixels: pixels.to_vec(),
-                thumbnail: rest.to_vec(),
+                pixels,
+                thumbnail: answer,
                 took,
-            })
+            }))?
         }
         Head::Rejected { reason, error } => {
             let reason = reason.parse().ok()?;
             Err(Rejection { reason, error })
         }
     })
+}
+
+fn split(answer: &mut Bytes, length: usize) -> Option<Bytes> {
+    (length <= answer.len()).then(|| answer.split_to(length))
 }
 
 #[cfg(test)]
@@ -80,8 +84,8 @@ mod tests {
     fn made() -> Made {
         Made {
             shape: [3, 1, 2],
-            pixels: vec![1, 2, 3, 4, 5, 6],
-            thumbnail: vec![9; 4],
+            pixels: vec![1, 2, 3, 4, 5, 6].into(),
+            thumbnail: vec![9; 4].into(),
             took: Took {
                 decode: Duration::from_micros(7),
                 ..Took::default()
@@ -92,23 +96,23 @@ mod tests {
     #[test]
     fn what_is_encoded_is_decoded() {
         assert_eq!(
-            decode(&encode(Ok(made())).concat()).unwrap().unwrap(),
+            decode(encode(Ok(made())).concat().into()).unwrap().unwrap(),
             made()
         );
         let rejection = Rejection {
             reason: Reason::Corrupt,
             error: "a damaged PNG".into(),
         };
-        let answer = encode(Err(rejection.clone())).concat();
-        assert_eq!(decode(&answer).unwrap().unwrap_err(), rejection);
+        let answer = encode(Err(rejection.clone())).concat().into();
+        assert_eq!(decode(answer).unwrap().unwrap_err(), rejection);
     }
 
     #[test]
     fn a_piece_of_it_is_nothing() {
-        let whole = encode(Ok(made())).concat();
+        let whole = Bytes::from(encode(Ok(made())).concat());
         for end in 0..whole.len() {
-            assert!(decode(&whole[..end]).is_none(), "{end}");
+            assert!(decode(whole.slice(..end)).is_none(), "{end}");
         }
-        assert!(decode(&[&whole[..], b"!"].concat()).is_none());
+        assert!(decode([&whole[..], b"!"].concat().into()).is_none());
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     settings::ImageSettings,
 };
 use anyhow::Context as _;
+use bytes::Bytes;
 use sightline_contracts::Reason;
 use sightline_sandbox::{Failure, Job, Limits, Program, Spawner, Worker, serve_if_asked};
 use sightline_stream::{Clock, Rejection, with_causes};
@@ -19,7 +20,7 @@ pub fn decode_if_asked() -> Option<ExitCode> {
 }
 
 /// The head of a request is the recipe, the body the image.
-fn job() -> impl Job {
+fn job() -> impl Job<Bytes> {
     let mut known: Option<(Vec<u8>, Recipe)> = None;
     move |head: &[u8], body: &[u8], ask: &mut dyn FnMut(u64) -> bool| {
         if known.as_ref().is_none_or(|(json, _)| json != head) {
@@ -108,7 +109,7 @@ impl Decode for InProcess {
                     fresh: false,
                 }) => {}
                 Err(died) => return Err(self.processes.undone(died.of)),
-                Ok(answer) => return self.processes.read(&answer),
+                Ok(answer) => return self.processes.read(answer.into()),
             }
         }
     }
@@ -164,8 +165,8 @@ impl Processes {
     }
 
     /// The answer, if it is one that fits what was asked for: a worker may have been taken over.
-    fn read(&self, bytes: &[u8]) -> Result<Made, Undone> {
-        let made = answer::decode(bytes);
+    fn read(&self, answer: Bytes) -> Result<Made, Undone> {
+        let made = answer::decode(answer);
         let values: usize = self.shape.iter().product();
         let fits = |made: &Made| {
             made.shape == self.shape && [values, 4 * values].contains(&made.pixels.len())

@@ -12,7 +12,7 @@ mod halved;
 mod markers;
 mod source;
 
-use crate::{Error, Format, Limits, Picture, samples::spread_grey, turn};
+use crate::{Error, Format, Limits, Picture, encoded, samples::spread_grey, turn};
 use frame::Frame;
 use halved::Rearranged;
 use image::metadata::Orientation;
@@ -40,21 +40,22 @@ impl<'a> Header<'a> {
         let frame = Frame::of(bytes, &decoder, &trace)
             .ok_or_else(|| Error::corrupt(FORMAT, "no frame header"))?;
         limits.check(FORMAT, frame.size)?;
-        let exif = decoder.exif();
-        let orientation = exif.and_then(|exif| Orientation::from_exif_chunk(exif));
+        let orientation = turn::orientation(decoder.exif().map(|exif| &exif[..]));
         Ok(Self {
             bytes,
             decoder,
             frame,
-            orientation: orientation.unwrap_or(Orientation::NoTransforms),
+            orientation,
         })
     }
+}
 
-    pub fn size(&self) -> (u32, u32) {
+impl encoded::Header for Header<'_> {
+    fn size(&self) -> (u32, u32) {
         self.frame.size
     }
 
-    pub fn memory(&self) -> u64 {
+    fn memory(&self) -> u64 {
         let (width, height) = self.size();
         let picture = 3 * u64::from(width) * u64::from(height);
         let decoding = match Rearranged::plan(&self.frame) {
@@ -64,21 +65,16 @@ impl<'a> Header<'a> {
                 .max(picture + self.frame.working_memory()),
             None => picture + self.frame.working_memory(),
         };
-        let turning = if turn::transposes(self.orientation) {
-            2 * picture
-        } else {
-            0
-        };
-        decoding.max(turning) + OVERHEAD
+        decoding.max(turn::memory(self.orientation, picture, picture)) + OVERHEAD
     }
 
-    pub fn decode(self) -> Result<Picture, Error> {
+    fn decode(self: Box<Self>) -> Result<Picture, Error> {
         let Self {
             bytes,
             decoder,
             frame,
             orientation,
-        } = self;
+        } = *self;
         if !markers::is_complete(bytes) {
             return Err(Error::Truncated { format: FORMAT });
         }

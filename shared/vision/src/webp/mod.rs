@@ -2,7 +2,7 @@
 
 mod source;
 
-use crate::{Error, Format, Limits, Picture, samples::drop_alpha, turn};
+use crate::{Error, Format, Limits, Picture, encoded, samples::drop_alpha, turn};
 use image::metadata::Orientation;
 use image_webp::{DecodingError, WebPDecoder};
 use source::Source;
@@ -34,18 +34,18 @@ impl<'a> Header<'a> {
         limits.check(FORMAT, size)?;
         canvas.set(size);
         decoder.set_memory_limit(MOST_EXIF);
-        // Metadata that can't be read is no reason to refuse the picture.
         let exif = decoder.exif_metadata().ok().flatten();
-        let orientation = exif.and_then(|exif| Orientation::from_exif_chunk(&exif));
         Ok(Self {
             bytes,
             lossy: decoder.is_lossy(),
-            orientation: orientation.unwrap_or(Orientation::NoTransforms),
+            orientation: turn::orientation(exif.as_deref()),
             decoder,
         })
     }
+}
 
-    pub fn size(&self) -> (u32, u32) {
+impl encoded::Header for Header<'_> {
+    fn size(&self) -> (u32, u32) {
         self.decoder.dimensions()
     }
 
@@ -53,7 +53,7 @@ impl<'a> Header<'a> {
     ///
     /// Not bounded are the Huffman codes of lossless data: up to 65,536 groups of them, of which only the coded data says the
     /// number, cost up to 60 kB each. The library has no limit for them; whoever decodes strangers' bytes bounds the process.
-    pub fn memory(&self) -> u64 {
+    fn memory(&self) -> u64 {
         let (width, height) = self.size();
         let pixels = u64::from(width) * u64::from(height);
         let alpha = self.decoder.has_alpha();
@@ -80,22 +80,18 @@ impl<'a> Header<'a> {
         } else {
             planes + coded
         };
-        let turning = if turn::transposes(self.orientation) {
-            output + 3 * pixels
-        } else {
-            0
-        };
+        let turning = turn::memory(self.orientation, output, 3 * pixels);
         let edges = 64 * (u64::from(width) + u64::from(height));
         (output + frame).max(turning) + edges + OVERHEAD
     }
 
-    pub fn decode(self) -> Result<Picture, Error> {
+    fn decode(self: Box<Self>) -> Result<Picture, Error> {
         let Self {
             bytes,
             mut decoder,
             orientation,
             ..
-        } = self;
+        } = *self;
         let size = decoder.dimensions();
         let length = decoder.output_buffer_size();
         let mut pixels = vec![0; length.ok_or_else(|| Error::corrupt(FORMAT, "too large"))?];
