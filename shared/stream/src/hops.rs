@@ -1,8 +1,8 @@
 //! What the loop itself costs: stages that only pass on, one after the other, and a clock from end to end.
 
 use crate::{
-    CancellationToken, Error, KafkaSettings, LoopSettings, Message, Metrics, Outcome, Output,
-    Publisher, Reader, Record, Spec, Stage, Start, Status,
+    CancellationToken, Config, Error, KafkaSettings, LoopSettings, Message, Metrics, Outcome,
+    Output, Publisher, Reader, Record, Spec, Stage, Start, Status,
     admin::{self, TopicSpec},
 };
 use bytes::Bytes;
@@ -163,13 +163,15 @@ fn start_stages(
     hops.map(|(hop, service)| {
         let status = Status::new();
         stages.spawn(crate::run(
-            kafka.clone(),
-            looping.clone(),
+            PassThrough(hop[1]),
             Spec {
                 service,
                 input: hop[0],
             },
-            Arc::new(PassThrough(hop[1])),
+            Config {
+                kafka: kafka.clone(),
+                looping: looping.clone(),
+            },
             Metrics::unregistered(),
             status.clone(),
             shutdown.clone(),

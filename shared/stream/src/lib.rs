@@ -21,7 +21,7 @@ mod status;
 mod trace;
 
 pub use clock::{Clock, Waiting};
-pub use driver::{Spec, run};
+pub use driver::{Config, Spec, run};
 pub use error::{Error, with_causes};
 pub use headers::Headers;
 pub use metrics::{Families, Metrics};

@@ -14,6 +14,7 @@ mod work;
 mod writing;
 
 use crate::{Error, KafkaSettings, LoopSettings, Metrics, Stage, Status};
+use clap::Args;
 use committer::Committer;
 use poller::Poller;
 use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
@@ -37,6 +38,15 @@ pub struct Spec {
     pub input: Topic,
 }
 
+/// How the loop reaches Kafka and how it works.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    #[command(flatten)]
+    pub kafka: KafkaSettings,
+    #[command(flatten)]
+    pub looping: LoopSettings,
+}
+
 /// Runs a stage until `shutdown` is cancelled, then drains: what is in flight is finished and committed, the group
 /// left. Waits for brokers that are not there yet. Dropping the future is like killing the process.
 ///
@@ -44,18 +54,22 @@ pub struct Spec {
 /// [`Error::Settings`] at once; [`Error::Fenced`] when another process runs under the same name;
 /// [`Error::Topic`] and [`Error::Fatal`] where waiting does not help.
 pub async fn run<S: Stage>(
-    kafka: KafkaSettings,
-    settings: LoopSettings,
+    stage: S,
     spec: Spec,
-    stage: Arc<S>,
+    config: Config,
     metrics: Metrics,
     status: Status,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
+    let Config {
+        kafka,
+        looping: settings,
+    } = config;
     let problems = settings.problems();
     if !problems.is_empty() {
         return Err(Error::Settings(problems.join("; ")));
     }
+    let stage = Arc::new(stage);
     let mut running = Running::start(kafka, &settings, spec, stage, metrics, status.clone())?;
     let early = tokio::select! {
         () = shutdown.cancelled() => None,
