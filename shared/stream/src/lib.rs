@@ -10,7 +10,6 @@ mod clock;
 mod driver;
 mod error;
 mod headers;
-pub mod hops;
 mod machine;
 mod metrics;
 mod publisher;
