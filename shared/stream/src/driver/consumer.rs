@@ -97,7 +97,7 @@ impl ConsumerContext for Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        super::log(level, facility, message);
+        crate::client::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

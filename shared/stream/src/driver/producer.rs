@@ -78,7 +78,7 @@ struct Context(Arc<Reports>);
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        super::log(level, facility, message);
+        crate::client::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
