@@ -2,6 +2,7 @@
 //! block, closing.
 
 use crate::Error;
+use parking_lot::Mutex;
 use rdkafka::{
     ClientConfig, ClientContext,
     config::{FromClientConfigAndContext as _, RDKafkaLogLevel},
@@ -10,7 +11,7 @@ use rdkafka::{
     metadata::Metadata,
 };
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError, mpsc},
+    sync::mpsc,
     time::{Duration, Instant},
 };
 
@@ -34,8 +35,9 @@ impl Trouble {
 }
 
 impl Quiet {
-    fn trouble(&self) -> MutexGuard<'_, Option<Trouble>> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What went wrong last.
+    fn trouble(&self) -> Option<Trouble> {
+        self.trouble.lock().clone()
     }
 }
 
@@ -52,7 +54,7 @@ impl ClientContext for Quiet {
         };
         tracing::debug!(%error, reason, "client");
         let reason = reason.to_owned();
-        *self.trouble() = Some(Trouble { code, reason });
+        *self.trouble.lock() = Some(Trouble { code, reason });
     }
 }
 
@@ -88,7 +90,7 @@ pub(crate) fn metadata(
             consumer.poll(LISTEN);
         }
         let over = Instant::now() >= deadline;
-        let trouble = consumer.context().trouble().clone();
+        let trouble = consumer.context().trouble();
         match trouble {
             Some(trouble) if over || trouble.stays() => {
                 let reason = trouble.reason;
