@@ -23,13 +23,13 @@ pub use clock::{Clock, Waiting};
 pub use driver::{Config, Spec, run};
 pub use error::{Error, with_causes};
 pub use headers::Headers;
+pub use humantime::parse_duration as duration;
 pub use metrics::{Families, Metrics};
 pub use publisher::{Message, Place, Publisher};
 pub use reader::{Reader, Start};
 pub use record::{Outcome, Output, Record, Rejection, Stage};
-pub use settings::{
-    KafkaSettings, LoopSettings, Property, SaslMechanism, Secret, SecurityProtocol, duration,
-};
+pub use secrecy::SecretString;
+pub use settings::{KafkaSettings, LoopSettings, Property, SaslMechanism, SecurityProtocol};
 pub use status::Status;
 pub use tokio_util::sync::CancellationToken;
 pub use trace::TraceContext;
