@@ -1,6 +1,8 @@
-//! The client of whoever asks and does not stay: an operator's command, a reader, a publisher.
+//! Clients outside the loop (an administrator's command, a reader, a publisher), and what every client needs: logging, calls that
+//! block, closing.
 
 use crate::Error;
+use parking_lot::Mutex;
 use rdkafka::{
     ClientConfig, ClientContext,
     config::{FromClientConfigAndContext as _, RDKafkaLogLevel},
@@ -9,7 +11,7 @@ use rdkafka::{
     metadata::Metadata,
 };
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::mpsc,
     time::{Duration, Instant},
 };
 
@@ -33,14 +35,15 @@ impl Trouble {
 }
 
 impl Quiet {
-    fn trouble(&self) -> MutexGuard<'_, Option<Trouble>> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What went wrong last.
+    fn trouble(&self) -> Option<Trouble> {
+        self.trouble.lock().clone()
     }
 }
 
 impl ClientContext for Quiet {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        crate::driver::log(level, facility, message);
+        log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -51,7 +54,7 @@ impl ClientContext for Quiet {
         };
         tracing::debug!(%error, reason, "client");
         let reason = reason.to_owned();
-        *self.trouble() = Some(Trouble { code, reason });
+        *self.trouble.lock() = Some(Trouble { code, reason });
     }
 }
 
@@ -87,7 +90,7 @@ pub(crate) fn metadata(
             consumer.poll(LISTEN);
         }
         let over = Instant::now() >= deadline;
-        let trouble = consumer.context().trouble().clone();
+        let trouble = consumer.context().trouble();
         match trouble {
             Some(trouble) if over || trouble.stays() => {
                 let reason = trouble.reason;
@@ -96,5 +99,62 @@ pub(crate) fn metadata(
             None if over => return Err(Error::transient("fetch metadata")(source)),
             _ => {}
         }
+    }
+}
+
+/// How many partitions a topic has; none where there is no such topic. Blocks.
+pub(crate) fn partition_count(
+    consumer: &BaseConsumer<Quiet>,
+    name: &str,
+) -> Result<Option<usize>, Error> {
+    let metadata = metadata(consumer, Some(name), Duration::from_secs(10))?;
+    let topic = metadata.topics().iter().find(|topic| topic.name() == name);
+    let count = topic.filter(|topic| topic.error().is_none());
+    Ok(count
+        .map(|topic| topic.partitions().len())
+        .filter(|&n| n > 0))
+}
+
+/// Runs a call that blocks where it may.
+pub(crate) async fn blocking<T: Send + 'static>(
+    body: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(body).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::Transient {
+            doing: "ask the brokers".to_owned(),
+            source: KafkaError::Canceled,
+        }),
+    }
+}
+
+/// Drops a client on a thread of its own: that may take long, or for ever, while the brokers are away.
+pub(crate) fn dispose<T: Send + 'static>(what: &'static str, client: T) {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let (gone, wait) = mpsc::sync_channel::<()>(1);
+    let started = Instant::now();
+    let spawned = std::thread::Builder::new()
+        .name(format!("drop-{what}"))
+        .spawn(move || {
+            drop(client);
+            gone.send(()).ok();
+        });
+    if spawned.is_ok() && wait.recv_timeout(PATIENCE).is_err() {
+        tracing::warn!(what, waited = ?started.elapsed(), "closing takes long; going on without waiting");
+    }
+}
+
+/// librdkafka's log lines, in ours.
+pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg
+        | RDKafkaLogLevel::Alert
+        | RDKafkaLogLevel::Critical
+        | RDKafkaLogLevel::Error => tracing::error!(target: "librdkafka", facility, "{message}"),
+        RDKafkaLogLevel::Warning => tracing::warn!(target: "librdkafka", facility, "{message}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+            tracing::info!(target: "librdkafka", facility, "{message}");
+        }
+        RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
     }
 }

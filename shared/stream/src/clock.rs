@@ -1,10 +1,7 @@
 //! The clock of an attempt, which stands still while the stage waits for its turn.
 
-use std::{
-    future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use parking_lot::Mutex;
+use std::{future::Future, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// The least time between two looks at the clock: by so much an attempt may be over its time.
@@ -42,7 +39,7 @@ pub struct Waiting<'a>(&'a Clock);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let mut waits = self.0.waits();
+        let mut waits = self.0.0.lock();
         waits.open -= 1;
         if waits.open == 0 {
             let wait = waits.since.elapsed();
@@ -72,7 +69,7 @@ impl Clock {
     /// Ends once the stage has worked for as long as this.
     pub(crate) async fn worked(&self, longest: Duration) {
         loop {
-            let left = longest.saturating_sub(self.waits().worked(Instant::now()));
+            let left = longest.saturating_sub(self.0.lock().worked(Instant::now()));
             if left.is_zero() {
                 return;
             }
@@ -84,16 +81,12 @@ impl Clock {
     /// Stands still until what this gives is dropped: for a thread that waits. A task has
     /// [`Record::waiting`](crate::Record::waiting).
     pub fn stop(&self) -> Waiting<'_> {
-        let mut waits = self.waits();
+        let mut waits = self.0.lock();
         if waits.open == 0 {
             waits.since = Instant::now();
         }
         waits.open += 1;
         Waiting(self)
-    }
-
-    fn waits(&self) -> MutexGuard<'_, Waits> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -111,7 +104,7 @@ mod tests {
         sleep(SECOND).await;
         clock.waiting(sleep(10 * MINUTE)).await;
         sleep(2 * SECOND).await;
-        assert_eq!(clock.waits().worked(Instant::now()), 3 * SECOND);
+        assert_eq!(clock.0.lock().worked(Instant::now()), 3 * SECOND);
     }
 
     #[tokio::test(start_paused = true)]
@@ -123,7 +116,7 @@ mod tests {
         };
         tokio::join!(clock.waiting(sleep(2 * SECOND)), second);
         sleep(SECOND).await;
-        assert_eq!(clock.waits().worked(Instant::now()), SECOND);
+        assert_eq!(clock.0.lock().worked(Instant::now()), SECOND);
     }
 
     #[tokio::test(start_paused = true)]
@@ -132,7 +125,7 @@ mod tests {
         let given_up = timeout(SECOND, clock.waiting(sleep(MINUTE))).await;
         assert!(given_up.is_err());
         sleep(SECOND).await;
-        assert_eq!(clock.waits().worked(Instant::now()), SECOND);
+        assert_eq!(clock.0.lock().worked(Instant::now()), SECOND);
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,7 +10,6 @@ mod clock;
 mod driver;
 mod error;
 mod headers;
-pub mod hops;
 mod machine;
 mod metrics;
 mod publisher;
@@ -21,16 +20,16 @@ mod status;
 mod trace;
 
 pub use clock::{Clock, Waiting};
-pub use driver::{Spec, run};
+pub use driver::{Config, Spec, run};
 pub use error::{Error, with_causes};
 pub use headers::Headers;
+pub use humantime::parse_duration as duration;
 pub use metrics::{Families, Metrics};
 pub use publisher::{Message, Place, Publisher};
 pub use reader::{Reader, Start};
 pub use record::{Outcome, Output, Record, Rejection, Stage};
-pub use settings::{
-    KafkaSettings, LoopSettings, Property, SaslMechanism, Secret, SecurityProtocol, duration,
-};
+pub use secrecy::SecretString;
+pub use settings::{KafkaSettings, LoopSettings, Property, SaslMechanism, SecurityProtocol};
 pub use status::Status;
 pub use tokio_util::sync::CancellationToken;
 pub use trace::TraceContext;

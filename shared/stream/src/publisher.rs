@@ -1,6 +1,9 @@
 //! A plain producer, for intake, tools and tests.
 
-use crate::{Error, Headers, KafkaSettings, client::Quiet, driver::dispose};
+use crate::{
+    Error, Headers, KafkaSettings,
+    client::{Quiet, blocking, dispose},
+};
 use bytes::Bytes;
 use futures::future::try_join_all;
 use rdkafka::{
@@ -66,7 +69,7 @@ impl Publisher {
     pub async fn transactional(kafka: &KafkaSettings, id: &str) -> Result<Self, Error> {
         let publisher = Self::create(kafka, Some(id))?;
         let producer = publisher.producer().clone();
-        crate::admin::blocking(move || {
+        blocking(move || {
             producer
                 .init_transactions(Duration::from_secs(30))
                 .map_err(Error::transient("initialise transactions"))
@@ -142,7 +145,7 @@ impl Publisher {
         let sent = try_join_all(messages.iter().map(|m| self.send(m))).await;
         let producer = self.producer().clone();
         let committed = sent.is_ok();
-        crate::admin::blocking(move || {
+        blocking(move || {
             match committed {
                 true => producer.commit_transaction(Timeout::Never),
                 false => producer.abort_transaction(Timeout::Never),

@@ -1,8 +1,8 @@
 //! A plain reader of a whole topic, for tools and tests: no group, committed records only.
 
 use crate::{
-    Error, KafkaSettings, Record, admin,
-    client::{Quiet, connect},
+    Error, KafkaSettings, Record,
+    client::{Quiet, connect, partition_count},
 };
 use bytes::Bytes;
 use rdkafka::{
@@ -57,7 +57,7 @@ impl Reader {
             .set("fetch.queue.backoff.ms", "5")
             .set("queued.max.messages.kbytes", "32768");
         let consumer = connect(&config)?;
-        let count = admin::partition_count(&consumer, topic)?.ok_or_else(|| Error::Topic {
+        let count = partition_count(&consumer, topic)?.ok_or_else(|| Error::Topic {
             topic: topic.to_owned(),
             problem: "does not exist".to_owned(),
         })?;

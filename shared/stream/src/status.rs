@@ -63,18 +63,22 @@ impl Status {
         self.unready_because().is_empty()
     }
 
-    /// What keeps the loop from being ready, in words.
+    /// Why the loop is not ready, each reason a text for the answer of `/readyz`; empty while it is ready. The reasons:
+    /// not started yet, no producer, circuit open, stopping.
     pub fn unready_because(&self) -> Vec<&'static str> {
+        let stopping = self.0.draining.load(Relaxed);
+        let starting = !self.0.running.load(Relaxed) && !stopping;
         let checks = [
+            (starting, "starting"),
             (
-                !self.0.producer_ready.load(Relaxed),
+                !self.0.producer_ready.load(Relaxed) && !starting,
                 "transactional producer not initialised",
             ),
             (
                 self.0.circuit_open.load(Relaxed),
                 "circuit open: more than half of the last minute's records failed",
             ),
-            (self.0.draining.load(Relaxed), "stopping"),
+            (stopping, "stopping"),
         ];
         let bad = checks.into_iter().filter(|(bad, _)| *bad);
         bad.map(|(_, why)| why).collect()
@@ -87,6 +91,7 @@ impl Status {
     }
 
     pub(crate) fn stop(&self) {
+        self.draining();
         self.0.running.store(false, Relaxed);
         self.0.producer_ready.store(false, Relaxed);
     }
@@ -118,5 +123,32 @@ impl Status {
 
     fn now_ms(&self) -> u64 {
         self.0.start.elapsed().as_millis() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_state_says_why_it_is_not_ready() {
+        let status = Status::new();
+        assert_eq!(status.unready_because(), ["starting"]);
+        status.start();
+        assert_eq!(
+            status.unready_because(),
+            ["transactional producer not initialised"]
+        );
+        status.producer_ready(true);
+        assert!(status.ready());
+        status.circuit_open(true);
+        let why = status.unready_because();
+        assert!(matches!(why[..], [why] if why.starts_with("circuit open")));
+        status.circuit_open(false);
+        status.draining();
+        assert_eq!(status.unready_because(), ["stopping"]);
+        status.stop();
+        assert!(!status.ready());
+        assert_eq!(status.unready_because().last(), Some(&"stopping"));
     }
 }

@@ -11,8 +11,8 @@ use rdkafka::{
 };
 use sightline_contracts::{Reason, Topic, headers};
 use sightline_stream::{
-    CancellationToken, Error, KafkaSettings, LoopSettings, Metrics, Outcome, Output, Record, Spec,
-    Status, admin,
+    CancellationToken, Config, Error, KafkaSettings, LoopSettings, Metrics, Outcome, Output,
+    Record, Spec, Status, admin,
 };
 use std::{
     sync::{
@@ -362,13 +362,15 @@ async fn waits_for_brokers_that_are_not_there_yet_and_stops_when_asked() {
     let shutdown = CancellationToken::new();
     let status = Status::new();
     let looping = sightline_stream::run(
-        KafkaSettings::at("127.0.0.1:9"),
-        LoopSettings::defaults(),
+        Do(async |r| pass_on(r)),
         Spec {
             service: "early",
             input: Topic::Ingest,
         },
-        Arc::new(Do(async |r| pass_on(r))),
+        Config {
+            kafka: KafkaSettings::at("127.0.0.1:9"),
+            looping: LoopSettings::defaults(),
+        },
         Metrics::unregistered(),
         status.clone(),
         shutdown.clone(),

@@ -2,6 +2,7 @@
 
 mod hops;
 mod model;
+mod percentile;
 mod pipeline;
 
 use clap::Subcommand;

@@ -1,13 +1,12 @@
 //! `sightline bench model`: how long a batch takes on this machine.
 
-use crate::output::line;
+use crate::{bench::percentile::percentile_ms, output::line};
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 use sightline_model::{
     Calibration, Calibrator, Input, Options, Pixels, Precision, Source, load, random::Net,
 };
-use sightline_stream::hops::percentile_ms;
 use std::{
     fs,
     num::NonZero,

@@ -1,7 +1,7 @@
 //! `sightline bench pipeline`: from an object in S3 to its result, at a steady rate, on whatever pipeline runs.
 
 use crate::answers::{Answer, Answers};
-use crate::{files, output::line};
+use crate::{bench::percentile::percentile_ms, files, output::line};
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use clap::Args;
@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 use sightline_contracts::{ResultEvent, now_ms};
 use sightline_storage::{Objects, StorageSettings, Store};
-use sightline_stream::{KafkaSettings, Start, hops::percentile_ms};
+use sightline_stream::{KafkaSettings, Start};
 use std::{
     collections::BTreeMap,
     fmt, fs,

@@ -1,7 +1,9 @@
 //! How far a group is behind.
 
-use super::topics::{blocking, partition_count};
-use crate::{Error, KafkaSettings, Reader, Start, client::connect};
+use crate::{
+    Error, KafkaSettings, Reader, Start,
+    client::{blocking, connect, partition_count},
+};
 use rdkafka::{Offset, TopicPartitionList, consumer::Consumer as _};
 use std::{collections::BTreeMap, time::Duration};
 

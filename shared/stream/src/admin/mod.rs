@@ -6,5 +6,4 @@ mod topics;
 
 pub use dead_letters::{DeadLetter, dead_letters};
 pub use lag::{PartitionLag, lag};
-pub use topics::{TopicSpec, create_topics, delete_topics, partitions};
-pub(crate) use topics::{blocking, partition_count};
+pub use topics::{TopicSpec, create_topics, delete_topics};

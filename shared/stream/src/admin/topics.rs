@@ -2,13 +2,13 @@
 
 use crate::{
     Error, KafkaSettings,
-    client::{Quiet, connect, metadata},
+    client::{Quiet, blocking, connect, metadata},
 };
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer as _},
-    error::{KafkaError, RDKafkaErrorCode as Code},
+    error::RDKafkaErrorCode as Code,
 };
 use sightline_contracts::Topic;
 use std::time::{Duration, Instant};
@@ -156,45 +156,10 @@ pub async fn delete_topics(kafka: &KafkaSettings, names: &[String]) -> Result<()
     Ok(())
 }
 
-/// How many partitions a topic has; none where there is no such topic.
-pub async fn partitions(kafka: &KafkaSettings, name: &str) -> Result<Option<usize>, Error> {
-    let (kafka, name) = (kafka.clone(), name.to_owned());
-    blocking(move || {
-        let consumer = consumer(&kafka)?;
-        partition_count(&consumer, &name)
-    })
-    .await
-}
-
-pub(crate) fn partition_count(
-    consumer: &BaseConsumer<Quiet>,
-    name: &str,
-) -> Result<Option<usize>, Error> {
-    let metadata = metadata(consumer, Some(name), Duration::from_secs(10))?;
-    let topic = metadata.topics().iter().find(|topic| topic.name() == name);
-    let count = topic.filter(|topic| topic.error().is_none());
-    Ok(count
-        .map(|topic| topic.partitions().len())
-        .filter(|&n| n > 0))
-}
-
 fn consumer(kafka: &KafkaSettings) -> Result<BaseConsumer<Quiet>, Error> {
     let mut config = kafka.client_config("sightline-admin", &[])?;
     config.set("allow.auto.create.topics", "false");
     connect(&config)
-}
-
-/// Runs a call that blocks where it may.
-pub(crate) async fn blocking<T: Send + 'static>(
-    body: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    match tokio::task::spawn_blocking(body).await {
-        Ok(result) => result,
-        Err(_) => Err(Error::Transient {
-            doing: "ask the brokers".to_owned(),
-            source: KafkaError::Canceled,
-        }),
-    }
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@
 use super::{
     claims::{self, Claims},
     consumer::{self, Batching, GroupConsumer},
-    dispose,
     producer::{Failure, Transactional},
     shared::{Shared, TICK},
     writing::Resolved,
 };
 use crate::{
     Error, KafkaSettings, LoopSettings, Spec,
+    client::dispose,
     machine::{Batch, Due},
     metrics::Kind,
     trace,

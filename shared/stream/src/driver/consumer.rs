@@ -2,6 +2,7 @@
 
 use super::{backlog::Seen, shared::Shared};
 use crate::{Error, KafkaSettings, LoopSettings};
+use parking_lot::Mutex;
 use rdkafka::{
     ClientConfig, ClientContext, Statistics, TopicPartitionList,
     config::RDKafkaLogLevel,
@@ -13,7 +14,7 @@ use rdkafka::{
 use std::{
     collections::VecDeque,
     sync::{
-        Mutex, PoisonError, Weak,
+        Weak,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     time::Duration,
@@ -50,10 +51,7 @@ impl Context {
     }
 
     pub fn next(&self) -> Option<Decision> {
-        self.decisions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front()
+        self.decisions.lock().pop_front()
     }
 
     pub fn leave(&self) {
@@ -88,16 +86,13 @@ impl ConsumerContext for Context {
             (false, true) => Decision::Lost(partitions),
         };
         tracing::info!(?decision, "group decided");
-        self.decisions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push_back(decision);
+        self.decisions.lock().push_back(decision);
     }
 }
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        super::log(level, facility, message);
+        crate::client::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -14,14 +14,15 @@ mod work;
 mod writing;
 
 use crate::{Error, KafkaSettings, LoopSettings, Metrics, Stage, Status};
+use clap::Args;
 use committer::Committer;
 use poller::Poller;
-use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
+use rdkafka::config::FromClientConfigAndContext as _;
 use shared::{Shared, TICK};
 use sightline_contracts::Topic;
 use std::{
     cell::Cell,
-    sync::{Arc, atomic::Ordering::SeqCst, mpsc},
+    sync::{Arc, atomic::Ordering::SeqCst},
     time::{Duration, Instant},
 };
 use tokio::sync::{Semaphore, oneshot};
@@ -37,6 +38,15 @@ pub struct Spec {
     pub input: Topic,
 }
 
+/// How the loop reaches Kafka and how it works.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    #[command(flatten)]
+    pub kafka: KafkaSettings,
+    #[command(flatten)]
+    pub looping: LoopSettings,
+}
+
 /// Runs a stage until `shutdown` is cancelled, then drains: what is in flight is finished and committed, the group
 /// left. Waits for brokers that are not there yet. Dropping the future is like killing the process.
 ///
@@ -44,18 +54,22 @@ pub struct Spec {
 /// [`Error::Settings`] at once; [`Error::Fenced`] when another process runs under the same name;
 /// [`Error::Topic`] and [`Error::Fatal`] where waiting does not help.
 pub async fn run<S: Stage>(
-    kafka: KafkaSettings,
-    settings: LoopSettings,
+    stage: S,
     spec: Spec,
-    stage: Arc<S>,
+    config: Config,
     metrics: Metrics,
     status: Status,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
+    let Config {
+        kafka,
+        looping: settings,
+    } = config;
     let problems = settings.problems();
     if !problems.is_empty() {
         return Err(Error::Settings(problems.join("; ")));
     }
+    let stage = Arc::new(stage);
     let mut running = Running::start(kafka, &settings, spec, stage, metrics, status.clone())?;
     let early = tokio::select! {
         () = shutdown.cancelled() => None,
@@ -227,35 +241,4 @@ fn thread(
         })
         .map_err(|error| Error::Settings(format!("can't start a thread: {error}")))?;
     Ok(receiver)
-}
-
-/// Drops a client on a thread of its own: that may take long, or for ever, while the brokers are away.
-pub(crate) fn dispose<T: Send + 'static>(what: &'static str, client: T) {
-    const PATIENCE: Duration = Duration::from_secs(5);
-    let (gone, wait) = mpsc::sync_channel::<()>(1);
-    let started = Instant::now();
-    let spawned = std::thread::Builder::new()
-        .name(format!("drop-{what}"))
-        .spawn(move || {
-            drop(client);
-            gone.send(()).ok();
-        });
-    if spawned.is_ok() && wait.recv_timeout(PATIENCE).is_err() {
-        tracing::warn!(what, waited = ?started.elapsed(), "closing takes long; going on without waiting");
-    }
-}
-
-/// librdkafka's log lines, in ours.
-pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
-    match level {
-        RDKafkaLogLevel::Emerg
-        | RDKafkaLogLevel::Alert
-        | RDKafkaLogLevel::Critical
-        | RDKafkaLogLevel::Error => tracing::error!(target: "librdkafka", facility, "{message}"),
-        RDKafkaLogLevel::Warning => tracing::warn!(target: "librdkafka", facility, "{message}"),
-        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-            tracing::info!(target: "librdkafka", facility, "{message}");
-        }
-        RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
-    }
 }

@@ -2,6 +2,7 @@
 
 use super::writing::Writing;
 use crate::{Error, machine::Batch};
+use parking_lot::{Condvar, Mutex};
 use rdkafka::{
     ClientConfig, ClientContext, TopicPartitionList,
     config::RDKafkaLogLevel,
@@ -13,7 +14,7 @@ use rdkafka::{
 };
 use std::{
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     thread::JoinHandle,
@@ -66,19 +67,11 @@ struct Reports {
     all_in: Condvar,
 }
 
-impl Reports {
-    fn lock(&self) -> MutexGuard<'_, Deliveries> {
-        self.deliveries
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 struct Context(Arc<Reports>);
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        super::log(level, facility, message);
+        crate::client::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -91,7 +84,7 @@ impl ProducerContext for Context {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
-        let mut deliveries = self.0.lock();
+        let mut deliveries = self.0.deliveries.lock();
         deliveries.open = deliveries.open.saturating_sub(1);
         if let Err((error, _)) = result
             && deliveries.failed.is_none()
@@ -174,7 +167,7 @@ impl Transactional {
         group: &ConsumerGroupMetadata,
     ) -> Result<(), Failure> {
         self.producer.begin_transaction()?;
-        *self.reports.lock() = Deliveries::default();
+        *self.reports.deliveries.lock() = Deliveries::default();
         for (place, resolved) in batch.results.iter().enumerate() {
             for writing in &resolved.writings {
                 self.send(writing, place)?;
@@ -202,7 +195,7 @@ impl Transactional {
             BaseRecord::with_opaque_to(&writing.topic, place).headers(headers);
         record.key = writing.key.as_deref();
         record.payload = writing.value.as_deref();
-        self.reports.lock().open += 1;
+        self.reports.deliveries.lock().open += 1;
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
@@ -211,7 +204,7 @@ impl Transactional {
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 Err((error, _)) => {
-                    self.reports.lock().open -= 1;
+                    self.reports.deliveries.lock().open -= 1;
                     let large = error.rdkafka_error_code().is_some_and(too_large);
                     return Err(Failure {
                         error,
@@ -225,12 +218,10 @@ impl Transactional {
     /// Waits until every record is acknowledged. The binding's own flush would sleep in steps of 100 ms; librdkafka
     /// ends each record by its delivery or by message.timeout.ms, so this ends.
     fn delivered(&self) -> Result<(), Failure> {
-        let deliveries = self.reports.lock();
-        let deliveries = self
-            .reports
+        let mut deliveries = self.reports.deliveries.lock();
+        self.reports
             .all_in
-            .wait_while(deliveries, |d| d.open > 0)
-            .unwrap_or_else(PoisonError::into_inner);
+            .wait_while(&mut deliveries, |d| d.open > 0);
         if let Some((place, code)) = deliveries.failed {
             return Err(Failure {
                 error: KafkaError::MessageProduction(code),

@@ -3,10 +3,8 @@
 //! Which one it was is known only once the transaction has failed, so the record is read again, and what is noted here
 //! decides what becomes of it then. Each refusal makes what is written smaller, so that none goes on for ever.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use parking_lot::Mutex;
+use std::collections::HashMap;
 
 /// What a dead letter leaves out of the original.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,12 +31,12 @@ pub(crate) struct Refused(Mutex<HashMap<(i32, i64), Refusal>>);
 
 impl Refused {
     pub fn outputs(&self, record: (i32, i64), error: String) {
-        self.lock().entry(record).or_default().outputs = Some(error);
+        self.0.lock().entry(record).or_default().outputs = Some(error);
     }
 
     /// The next one is smaller.
     pub fn dead_letter(&self, record: (i32, i64)) -> LeftOut {
-        let mut refused = self.lock();
+        let mut refused = self.0.lock();
         let refusal = refused.entry(record).or_default();
         refusal.left_out = match refusal.left_out {
             LeftOut::Nothing => LeftOut::Value,
@@ -48,16 +46,12 @@ impl Refused {
     }
 
     pub fn of(&self, record: (i32, i64)) -> Refusal {
-        self.lock().get(&record).cloned().unwrap_or_default()
+        self.0.lock().get(&record).cloned().unwrap_or_default()
     }
 
     /// The record is committed.
     pub fn settled(&self, record: (i32, i64)) {
-        self.lock().remove(&record);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<(i32, i64), Refusal>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().remove(&record);
     }
 }
 

@@ -1,9 +1,7 @@
 //! A wake-up for a thread that waits.
 
-use std::{
-    sync::{Condvar, Mutex, PoisonError},
-    time::Duration,
-};
+use parking_lot::{Condvar, Mutex};
+use std::time::Duration;
 
 /// Remembers one wake-up, so that none is lost between looking for work and waiting.
 #[derive(Debug, Default)]
@@ -14,16 +12,15 @@ pub(crate) struct Signal {
 
 impl Signal {
     pub fn wake(&self) {
-        *self.woken.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self.woken.lock() = true;
         self.condition.notify_one();
     }
 
     /// Returns on a wake-up, at the latest after `longest`.
     pub fn wait(&self, longest: Duration) {
-        let woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self
-            .condition
-            .wait_timeout_while(woken, longest, |woken| !*woken);
-        *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
+        let mut woken = self.woken.lock();
+        self.condition
+            .wait_while_for(&mut woken, |woken| !*woken, longest);
+        *woken = false;
     }
 }

@@ -3,7 +3,8 @@
 use crate::Error;
 use clap::{Args, ValueEnum};
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
-use std::{fmt, path::PathBuf, str::FromStr};
+use secrecy::{ExposeSecret as _, SecretString};
+use std::{convert::Infallible, fmt, path::PathBuf, str::FromStr};
 
 /// Wire protection and authentication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -56,48 +57,27 @@ impl SaslMechanism {
     }
 }
 
-/// Text that never shows in logs: its `Debug` is a mask.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Secret {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-/// A librdkafka property given as `key=value`; the value is masked when printed, since it may be a secret.
+/// A librdkafka property, given as `key=value`.
+///
+/// The value may be a password, a key or a token, under a name that this crate need not know, so no value is ever
+/// printed: `Debug` shows the key alone. For the same reason text without a key is not refused while the arguments are
+/// parsed, where the message would quote it, but by [`KafkaSettings::problems`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct Property {
+    /// Empty where the text had none.
     key: String,
     value: String,
 }
 
 impl FromStr for Property {
-    type Err = String;
+    type Err = Infallible;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('=') {
-            Some((key, value)) if !key.trim().is_empty() => Ok(Self {
-                key: key.trim().to_owned(),
-                value: value.to_owned(),
-            }),
-            _ => Err("expected key=value".to_owned()),
-        }
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (key, value) = text.split_once('=').unwrap_or(("", text));
+        Ok(Self {
+            key: key.trim().to_owned(),
+            value: value.to_owned(),
+        })
     }
 }
 
@@ -149,7 +129,7 @@ pub struct KafkaSettings {
         env = "SIGHTLINE_KAFKA_SASL_PASSWORD",
         hide_env_values = true
     )]
-    pub sasl_password: Option<Secret>,
+    pub sasl_password: Option<SecretString>,
     /// PEM file with the certificate authorities that the brokers' certificates are checked against
     #[arg(
         id = "kafka_ca_file",
@@ -180,7 +160,8 @@ pub struct KafkaSettings {
         long = "kafka-property",
         env = "SIGHTLINE_KAFKA_PROPERTY",
         value_name = "KEY=VALUE",
-        value_delimiter = ';'
+        value_delimiter = ';',
+        hide_env_values = true
     )]
     pub property: Vec<Property>,
 }
@@ -242,6 +223,10 @@ impl KafkaSettings {
             !protocol.sasl() && self.sasl_mechanism.is_some(),
             "--kafka-sasl-mechanism: needs --kafka-security-protocol sasl_plaintext or sasl_ssl",
         );
+        check(
+            self.property.iter().any(|property| property.key.is_empty()),
+            "--kafka-property: expected KEY=VALUE, several separated by ';'",
+        );
         let files = [&self.ca_file, &self.cert_file, &self.key_file];
         check(
             !protocol.tls() && files.iter().any(|file| file.is_some()),
@@ -290,7 +275,7 @@ impl KafkaSettings {
         set("sasl.username", self.sasl_username.as_deref());
         set(
             "sasl.password",
-            self.sasl_password.as_ref().map(Secret::expose),
+            self.sasl_password.as_ref().map(SecretString::expose_secret),
         );
         let path = |file: &Option<PathBuf>| file.as_ref().map(|file| file.display().to_string());
         set("ssl.ca.location", path(&self.ca_file).as_deref());
@@ -303,13 +288,49 @@ impl KafkaSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::{CommandFactory as _, Parser};
+
+    #[derive(Debug, Parser)]
+    struct Only {
+        #[command(flatten)]
+        kafka: KafkaSettings,
+    }
 
     #[test]
     fn secrets_do_not_show() {
         let mut settings = KafkaSettings::at("h:1");
-        settings.sasl_password = Some("hunter2".parse().unwrap());
-        settings.property = vec!["ssl.key.password=hunter2".parse().unwrap()];
-        assert!(!format!("{settings:?}").contains("hunter2"));
+        settings.sasl_password = Some("hunter2".into());
+        settings.property = [
+            "ssl.key.password=hunter2",
+            "sasl.oauthbearer.client.secret=hunter2",
+            "ssl.key.pem=hunter2",
+            "hunter2",
+        ]
+        .map(|text| text.parse().unwrap())
+        .into();
+        let shown = format!("{settings:?} {:?}", settings.problems());
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("sasl.oauthbearer.client.secret=***"));
+        assert!(shown.contains("--kafka-property: expected KEY=VALUE"));
+    }
+
+    /// A password with a semicolon is cut there, and what follows was quoted.
+    #[test]
+    fn no_message_about_an_argument_quotes_a_property() {
+        let given = ["", "--kafka-property", "ssl.key.password=hun;ter2"];
+        let parsed = Only::try_parse_from(given).unwrap();
+        let problems = parsed.kafka.problems().join(" ");
+        assert!(problems.contains("--kafka-property") && !problems.contains("ter2"));
+    }
+
+    /// `--help` and the line of effective settings mask what is marked so.
+    #[test]
+    fn settings_that_hold_secrets_are_marked() {
+        let command = Only::command();
+        for id in ["kafka_property", "kafka_sasl_password"] {
+            let argument = command.get_arguments().find(|arg| arg.get_id() == id);
+            assert!(argument.unwrap().is_hide_env_values_set(), "{id}");
+        }
     }
 
     #[test]
@@ -318,7 +339,7 @@ mod tests {
         settings.security_protocol = SecurityProtocol::SaslPlaintext;
         settings.sasl_mechanism = Some(SaslMechanism::Plain);
         settings.sasl_username = Some("alice".into());
-        settings.sasl_password = Some("hunter2".parse().unwrap());
+        settings.sasl_password = Some("hunter2".into());
         settings.property = vec!["linger.ms=7".parse().unwrap()];
         let defaults = [("linger.ms", "0"), ("retry.backoff.ms", "20")];
         let config = settings.client_config("me", &defaults).unwrap();

@@ -1,7 +1,7 @@
 //! How the loop works: bounds, pacing, retries, the circuit breaker.
 
-use super::duration;
-use clap::{Args, Parser};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser};
+use humantime::parse_duration;
 use std::time::Duration;
 
 /// The settings of the exactly-once loop.
@@ -46,7 +46,7 @@ pub struct LoopSettings {
     )]
     pub prefetch_kbytes: usize,
     /// Least time between two commits; a record that is done after a longer pause is committed at once
-    #[arg(long, env = "SIGHTLINE_COMMIT_INTERVAL", value_parser = duration, default_value = "10ms")]
+    #[arg(long, env = "SIGHTLINE_COMMIT_INTERVAL", value_parser = parse_duration, default_value = "10ms")]
     pub commit_interval: Duration,
     /// Finished records that are committed without waiting for the interval
     #[arg(
@@ -76,14 +76,14 @@ pub struct LoopSettings {
     )]
     pub retry_budget: u32,
     /// Pause before the second attempt; doubled for each further one, jittered
-    #[arg(long, env = "SIGHTLINE_RETRY_BASE", value_parser = duration, default_value = "100ms")]
+    #[arg(long, env = "SIGHTLINE_RETRY_BASE", value_parser = parse_duration, default_value = "100ms")]
     pub retry_base: Duration,
     /// Longest pause between two attempts
-    #[arg(long, env = "SIGHTLINE_RETRY_MAX", value_parser = duration, default_value = "10s")]
+    #[arg(long, env = "SIGHTLINE_RETRY_MAX", value_parser = parse_duration, default_value = "10s")]
     pub retry_max: Duration,
     /// Time of work that an attempt may take; past it the record becomes a dead letter `internal`. Time that it waits for
     /// room or for its turn does not count
-    #[arg(long, env = "SIGHTLINE_ATTEMPT_TIMEOUT", value_parser = duration, default_value = "2m")]
+    #[arg(long, env = "SIGHTLINE_ATTEMPT_TIMEOUT", value_parser = parse_duration, default_value = "2m")]
     pub attempt_timeout: Duration,
     /// Records within a minute from which on the circuit breaker judges
     #[arg(
@@ -94,32 +94,32 @@ pub struct LoopSettings {
     )]
     pub breaker_min_records: u32,
     /// Time the circuit stays open before a probe
-    #[arg(long, env = "SIGHTLINE_BREAKER_PAUSE", value_parser = duration, default_value = "10s")]
+    #[arg(long, env = "SIGHTLINE_BREAKER_PAUSE", value_parser = parse_duration, default_value = "10s")]
     pub breaker_pause: Duration,
     /// Kafka's transaction.timeout.ms: a transaction that hangs longer is aborted by the broker
-    #[arg(long, env = "SIGHTLINE_TRANSACTION_TIMEOUT", value_parser = duration, default_value = "10s")]
+    #[arg(long, env = "SIGHTLINE_TRANSACTION_TIMEOUT", value_parser = parse_duration, default_value = "10s")]
     pub transaction_timeout: Duration,
     /// Kafka's session.timeout.ms: a process that is silent for longer loses its partitions
-    #[arg(long, env = "SIGHTLINE_SESSION_TIMEOUT", value_parser = duration, default_value = "10s")]
+    #[arg(long, env = "SIGHTLINE_SESSION_TIMEOUT", value_parser = parse_duration, default_value = "10s")]
     pub session_timeout: Duration,
     /// Time to finish what is in flight when asked to stop
-    #[arg(long, env = "SIGHTLINE_DRAIN_TIMEOUT", value_parser = duration, default_value = "20s")]
+    #[arg(long, env = "SIGHTLINE_DRAIN_TIMEOUT", value_parser = parse_duration, default_value = "20s")]
     pub drain_timeout: Duration,
+}
+
+/// A command that has these settings and nothing else.
+#[derive(Parser)]
+struct Only {
+    #[command(flatten)]
+    settings: LoopSettings,
 }
 
 impl LoopSettings {
     /// The defaults, whatever the environment says: for tests and benches.
     pub fn defaults() -> Self {
-        #[derive(Parser)]
-        struct Only {
-            #[command(flatten)]
-            settings: LoopSettings,
-        }
-        let command =
-            <Only as clap::CommandFactory>::command().mut_args(|arg| arg.env(None::<&'static str>));
+        let command = Only::command().mut_args(|arg| arg.env(None::<&'static str>));
         let matches = command.get_matches_from(["defaults"]);
-        <LoopSettings as clap::FromArgMatches>::from_arg_matches(&matches)
-            .unwrap_or_else(|error| error.exit())
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 
     /// Everything that is wrong with the settings, each a sentence that names its flag.
@@ -214,6 +214,24 @@ mod tests {
     #[test]
     fn the_defaults_are_in_order() {
         assert_eq!(LoopSettings::defaults().problems(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn durations_have_units() {
+        let read = |text| {
+            let given = ["", "--drain-timeout", text];
+            let parsed = Only::try_parse_from(given).ok();
+            parsed.map(|only| only.settings.drain_timeout)
+        };
+        let second = Duration::from_secs(1);
+        assert_eq!(read("250ms"), Some(second / 4));
+        assert_eq!(read("10s"), Some(10 * second));
+        assert_eq!(read("5m"), Some(300 * second));
+        assert_eq!(read("2h"), Some(7200 * second));
+        assert_eq!(read("1m 30s"), Some(90 * second));
+        for bad in ["", "10", "s", "-1s", "99999999999999999999h"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
     }
 
     #[test]

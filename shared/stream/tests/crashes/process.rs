@@ -3,11 +3,10 @@
 use crate::{pass_on, support::*};
 use sightline_contracts::Topic;
 use sightline_stream::{
-    CancellationToken, KafkaSettings, LoopSettings, Metrics, Outcome, Record, Spec, Status,
+    CancellationToken, Config, KafkaSettings, LoopSettings, Metrics, Outcome, Record, Spec, Status,
 };
 use std::{
     process::{ExitStatus, Stdio},
-    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -87,13 +86,15 @@ async fn instance() {
     let killer = std::env::var(KILLER).unwrap().parse().ok();
     let shutdown = CancellationToken::new();
     let running = sightline_stream::run(
-        KafkaSettings::at(bootstrap),
-        settings,
+        Do(move |record| process(record, killer)),
         Spec {
             service: "test",
             input: Topic::Ingest,
         },
-        Arc::new(Do(move |record| process(record, killer))),
+        Config {
+            kafka: KafkaSettings::at(bootstrap),
+            looping: settings,
+        },
         Metrics::unregistered(),
         Status::new(),
         shutdown.clone(),

@@ -1,15 +1,14 @@
 //! A cluster, topics of a test's own, and running instances of the loop.
 
-use sightline_broker::{Broker, Config};
+use sightline_broker::Broker;
 use sightline_contracts::Topic;
 use sightline_stream::{
-    CancellationToken, Error, KafkaSettings, LoopSettings, Message, Metrics, Outcome, Publisher,
-    Reader, Record, Spec, Stage, Start, Status, admin,
+    CancellationToken, Config, Error, KafkaSettings, LoopSettings, Message, Metrics, Outcome,
+    Publisher, Reader, Record, Spec, Stage, Start, Status, admin,
 };
 use std::{
     collections::BTreeMap,
     future::Future,
-    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::task::JoinSet;
@@ -30,7 +29,7 @@ impl Cluster {
             Ok(bootstrap) => (bootstrap, None),
             Err(_) => {
                 let data = tempfile::tempdir().unwrap();
-                let broker = Broker::start(Config::new(data.path())).unwrap();
+                let broker = Broker::start(sightline_broker::Config::new(data.path())).unwrap();
                 (broker.bootstrap(), Some((broker, data)))
             }
         };
@@ -54,9 +53,9 @@ impl Cluster {
         let listen = broker.local_addr();
         broker.shutdown().await;
         tokio::time::sleep(pause).await;
-        let config = Config {
+        let config = sightline_broker::Config {
             listen,
-            ..Config::new(data.path())
+            ..sightline_broker::Config::new(data.path())
         };
         self.embedded = Some((Broker::start(config).unwrap(), data));
         true
@@ -105,10 +104,12 @@ impl Cluster {
             input: Topic::Ingest,
         };
         let looping = sightline_stream::run(
-            self.kafka.clone(),
-            settings,
+            stage,
             spec,
-            Arc::new(stage),
+            Config {
+                kafka: self.kafka.clone(),
+                looping: settings,
+            },
             metrics,
             status.clone(),
             shutdown.clone(),

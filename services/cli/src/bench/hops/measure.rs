@@ -1,13 +1,15 @@
 //! What the loop itself costs: stages that only pass on, one after the other, and a clock from end to end.
 
-use crate::{
-    CancellationToken, Error, KafkaSettings, LoopSettings, Message, Metrics, Outcome, Output,
-    Publisher, Reader, Record, Spec, Stage, Start, Status,
-    admin::{self, TopicSpec},
-};
+use crate::bench::percentile::percentile_ms;
+use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use clap::Args;
 use sightline_contracts::Topic;
+use sightline_stream::{
+    CancellationToken, Config, KafkaSettings, LoopSettings, Message, Metrics, Outcome, Output,
+    Publisher, Reader, Record, Spec, Stage, Start, Status,
+    admin::{self, TopicSpec},
+};
 use std::{
     fmt,
     sync::{Arc, mpsc},
@@ -87,7 +89,7 @@ pub async fn run(
     kafka: &KafkaSettings,
     looping: &LoopSettings,
     settings: &Settings,
-) -> Result<Report, Error> {
+) -> anyhow::Result<Report> {
     let prefix = format!(
         "{}hops-{:08x}-",
         looping.topic_prefix,
@@ -120,7 +122,7 @@ async fn measure(
     looping: &LoopSettings,
     settings: &Settings,
     topics: &[Topic],
-) -> Result<Report, Error> {
+) -> anyhow::Result<Report> {
     let shutdown = CancellationToken::new();
     let mut stages = JoinSet::new();
     let statuses = start_stages(kafka, looping, topics, &shutdown, &mut stages);
@@ -142,13 +144,14 @@ async fn measure(
         expected,
         go,
     ));
-    let seen = admin::blocking(move || observe(reader, expected, longest, &started)).await;
+    let seen =
+        tokio::task::spawn_blocking(move || observe(reader, expected, longest, &started)).await;
     publishing.shutdown().await;
     shutdown.cancel();
     while let Some(ended) = stages.join_next().await {
-        ended.map_err(|_| Error::Thread("stage"))??;
+        ended.context("a stage panicked")??;
     }
-    let (latencies, elapsed) = seen?;
+    let (latencies, elapsed) = seen.context("the reader panicked")??;
     Ok(report(settings, expected, latencies, elapsed))
 }
 
@@ -157,19 +160,21 @@ fn start_stages(
     looping: &LoopSettings,
     topics: &[Topic],
     shutdown: &CancellationToken,
-    stages: &mut JoinSet<Result<(), Error>>,
+    stages: &mut JoinSet<Result<(), sightline_stream::Error>>,
 ) -> Vec<Status> {
     let hops = topics.windows(2).zip(SERVICES);
     hops.map(|(hop, service)| {
         let status = Status::new();
-        stages.spawn(crate::run(
-            kafka.clone(),
-            looping.clone(),
+        stages.spawn(sightline_stream::run(
+            PassThrough(hop[1]),
             Spec {
                 service,
                 input: hop[0],
             },
-            Arc::new(PassThrough(hop[1])),
+            Config {
+                kafka: kafka.clone(),
+                looping: looping.clone(),
+            },
             Metrics::unregistered(),
             status.clone(),
             shutdown.clone(),
@@ -184,13 +189,13 @@ async fn wait_until_joined(
     kafka: &KafkaSettings,
     looping: &LoopSettings,
     statuses: &[Status],
-    stages: &mut JoinSet<Result<(), Error>>,
+    stages: &mut JoinSet<Result<(), sightline_stream::Error>>,
     topics: &[Topic],
-) -> Result<(), Error> {
+) -> anyhow::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !statuses.iter().all(Status::ready) && Instant::now() < deadline {
         if let Some(ended) = stages.try_join_next() {
-            ended.map_err(|_| Error::Thread("stage"))??;
+            ended.context("a stage panicked")??;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -203,15 +208,15 @@ async fn wait_until_joined(
         message.partition = Some(partition);
         publisher.send(&message).await?;
     }
-    admin::blocking(move || {
+    let warmed_up = tokio::task::spawn_blocking(move || {
         for _ in 0..PARTITIONS {
             if reader.next(Duration::from_secs(60))?.is_none() {
-                return Err(Error::Thread("stage"));
+                bail!("a record did not pass through the stages within a minute");
             }
         }
         Ok(())
-    })
-    .await
+    });
+    warmed_up.await.context("the reader panicked")?
 }
 
 async fn publish(
@@ -220,10 +225,11 @@ async fn publish(
     settings: Settings,
     count: usize,
     go: mpsc::SyncSender<Instant>,
-) -> Result<(), Error> {
-    let properties: &[&str] = match settings.rate > 0.0 {
-        true => &[],
-        false => &["linger.ms=5", "batch.size=500000"],
+) -> anyhow::Result<()> {
+    let properties: &[&str] = if settings.rate > 0.0 {
+        &[]
+    } else {
+        &["linger.ms=5", "batch.size=500000"]
     };
     let publisher = Arc::new(Publisher::new(&tuned(kafka, properties))?);
     let body = Bytes::from_iter((0..settings.size).map(|_| rand::random::<u8>()));
@@ -246,7 +252,7 @@ async fn publish(
         sends.spawn(async move { publisher.send(&message).await });
     }
     while let Some(sent) = sends.join_next().await {
-        sent.map_err(|_| Error::Thread("publisher"))??;
+        sent.context("the publisher panicked")??;
     }
     Ok(())
 }
@@ -264,10 +270,10 @@ fn observe(
     expected: usize,
     longest: Duration,
     started: &mpsc::Receiver<Instant>,
-) -> Result<(Vec<Duration>, Duration), Error> {
+) -> anyhow::Result<(Vec<Duration>, Duration)> {
     let start = started
         .recv_timeout(Duration::from_secs(30))
-        .map_err(|_| Error::Thread("publisher"))?;
+        .context("the publisher did not start")?;
     let mut latencies = Vec::with_capacity(expected);
     let mut elapsed = Duration::ZERO;
     while latencies.len() < expected && start.elapsed() < longest {
@@ -310,13 +316,4 @@ fn report(
         max_ms: ms(1.0),
         per_s: (records as f64 / elapsed.as_secs_f64().max(1e-9) * 10.0).round() / 10.0,
     }
-}
-
-/// The percentile at that share (0 to 1) of sorted latencies, in milliseconds to a tenth; NaN where there are none.
-pub fn percentile_ms(sorted: &[Duration], share: f64) -> f64 {
-    let place = (sorted.len() as f64 * share) as usize;
-    let at = sorted.get(place.min(sorted.len().saturating_sub(1)));
-    at.map_or(f64::NAN, |latency| {
-        (latency.as_secs_f64() * 1e4).round() / 10.0
-    })
 }

@@ -1,9 +1,11 @@
 //! `sightline bench hops`: what the loop costs.
 
+mod measure;
+
 use crate::output::line;
 use anyhow::ensure;
 use clap::Args;
-use sightline_stream::{KafkaSettings, LoopSettings, hops};
+use sightline_stream::{KafkaSettings, LoopSettings};
 
 #[derive(Args)]
 pub struct Hops {
@@ -14,7 +16,7 @@ pub struct Hops {
     #[arg(long, value_name = "HOST:PORT")]
     bootstrap: Option<String>,
     #[command(flatten)]
-    settings: hops::Settings,
+    settings: measure::Settings,
     #[command(flatten)]
     kafka: KafkaSettings,
     #[command(flatten)]
@@ -26,7 +28,7 @@ impl Hops {
         if let Some(bootstrap) = self.bootstrap {
             self.kafka.bootstrap = bootstrap;
         }
-        let report = hops::run(&self.kafka, &self.looping, &self.settings).await?;
+        let report = measure::run(&self.kafka, &self.looping, &self.settings).await?;
         if self.json {
             line(serde_json::to_string(&report)?);
         } else {
