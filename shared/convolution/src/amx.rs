@@ -13,12 +13,13 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use crate::aligned::Aligned;
-use crate::convolution::{Shape, Views};
-use crate::isa::Precision;
+use crate::extent::Views;
 use crate::kernels::{Epilogue, Family, Finish, Panel, Pixel};
 use crate::lanes::{Avx512, Lanes};
 use crate::packing::WORD;
+use crate::precision::Precision;
 use crate::segments::{SIDE, Steps, Stretches};
+use crate::shape::Shape;
 
 /// Output channels that are computed at a time: two registers.
 pub(crate) const WIDTH: usize = 2 * SIDE;

@@ -5,7 +5,7 @@
 //! Because activations are channels-last with a border, the inputs of one pixel are `runs` stretches
 //! (one for each kernel row) of `run_length` floats side by side, and a 1×1 convolution is one stretch.
 
-use crate::convolution::part;
+use crate::cut::part;
 use crate::element::Element;
 use crate::isa::Isa;
 use crate::lanes::Lanes;

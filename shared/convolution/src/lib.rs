@@ -33,7 +33,9 @@
 mod aligned;
 #[cfg(target_arch = "x86_64")]
 mod amx;
+mod builder;
 mod convolution;
+mod cut;
 mod direct;
 mod element;
 mod error;
@@ -47,18 +49,25 @@ mod packing;
 mod peak;
 mod plan;
 mod pooling;
+mod precision;
 mod program;
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 mod segments;
+mod shape;
+mod step;
 mod threads;
 mod winograd;
 
-pub use convolution::{Conv2d, Shape};
+pub use builder::Builder;
+pub use convolution::Conv2d;
 pub use error::Error;
 pub use grid::{Grid, Grids};
 pub use input::Normalisation;
-pub use isa::{Isa, Precision};
+pub use isa::Isa;
 pub use peak::peak;
 pub use pooling::Window;
-pub use program::{Builder, Node, Program, Ranges, Timing};
+pub use precision::Precision;
+pub use program::{Program, Ranges, Timing};
+pub use shape::Shape;
+pub use step::Node;
 pub use threads::Threads;

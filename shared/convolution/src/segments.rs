@@ -1,9 +1,10 @@
 //! How a convolution is cut for matrix registers: output pixels into segments of sixteen neighbours, whose inputs must be
 //! evenly spaced in memory, and inner products into steps of sixteen words.
 
-use crate::convolution::{Cut, Shape};
+use crate::cut::Cut;
 use crate::extent::Extent;
 use crate::packing::WORD;
+use crate::shape::Shape;
 
 /// Rows of a register, and words of a row.
 pub(crate) const SIDE: usize = 16;

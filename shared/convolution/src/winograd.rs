@@ -10,12 +10,14 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use crate::aligned::Aligned;
-use crate::convolution::{Cut, Shape, Views, part};
-use crate::extent::Extent;
-use crate::isa::{Isa, Precision};
+use crate::cut::{Cut, part};
+use crate::extent::{Extent, Views};
+use crate::isa::Isa;
 use crate::kernels::{Epilogue, Panel, Pixel, WIDEST, families_of_sums};
 use crate::lanes::Lanes;
 use crate::packing::{Packed, Slice, WORD, pair};
+use crate::precision::Precision;
+use crate::shape::Shape;
 
 /// Products of a tile and a filter.
 const PLACES: usize = 16;
