@@ -1,14 +1,13 @@
 //! A convolution with packed weights, by the method that is fastest for its shape, and how its work is cut for threads.
 
 use crate::cut::{CHUNK_MACS, CHUNKS_A_THREAD, Cut, part};
-use crate::direct::Direct;
 use crate::error::{Error, expect};
 use crate::extent::{Extent, Views};
 use crate::grid::Grids;
-use crate::isa::Isa;
+use crate::kernels::Isa;
+use crate::methods::{Direct, Winograd};
 use crate::precision::Precision;
 use crate::shape::Shape;
-use crate::winograd::Winograd;
 
 /// A two-dimensional convolution with its bias, packed for the kernels of one instruction set.
 pub struct Conv2d {

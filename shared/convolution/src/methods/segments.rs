@@ -3,11 +3,9 @@
 
 use crate::cut::Cut;
 use crate::extent::Extent;
-use crate::packing::WORD;
+use crate::kernels::{SIDE, WORD};
 use crate::shape::Shape;
 
-/// Rows of a register, and words of a row.
-pub(crate) const SIDE: usize = 16;
 /// Steps of fewer words would leave most of each register empty.
 const LEAST_WORDS: usize = 4;
 /// Bytes of input that a block of segments may span, to stay in the second-level cache beside the weights.

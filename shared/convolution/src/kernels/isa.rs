@@ -67,9 +67,9 @@ impl Isa {
                     && Self::Avx512.available()
             }
             #[cfg(target_arch = "x86_64")]
-            Self::AmxBf16 => crate::amx::available() && Self::Avx512Bf16.available(),
+            Self::AmxBf16 => super::matrix::available() && Self::Avx512Bf16.available(),
             #[cfg(target_arch = "x86_64")]
-            Self::AmxInt8 => crate::amx::available() && Self::Avx512Vnni.available(),
+            Self::AmxInt8 => super::matrix::available() && Self::Avx512Vnni.available(),
             #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }

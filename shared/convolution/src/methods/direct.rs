@@ -2,17 +2,16 @@
 
 use std::ops::Range;
 
-use crate::aligned::Aligned;
 #[cfg(target_arch = "x86_64")]
-use crate::amx;
+use super::amx;
+use super::packing::{Packed, Slice, pair};
+use super::segments::{Steps, Stretches};
+use crate::aligned::Aligned;
 use crate::cut::{CHUNK_MACS, CHUNKS_A_THREAD, Cut, part};
 use crate::extent::{Extent, Views};
 use crate::grid::Grids;
-use crate::isa::Isa;
-use crate::kernels::{Epilogue, Panel, Pixel, families};
-use crate::packing::{Packed, Slice, WORD, pair};
+use crate::kernels::{Epilogue, Isa, Panel, Pixel, WORD, families};
 use crate::precision::Precision;
-use crate::segments::{Steps, Stretches};
 use crate::shape::Shape;
 
 /// Output pixels that go through all panels before the next ones: whole tiles of any height up to six,
