@@ -1,31 +1,13 @@
 //! A convolution with packed weights, by the method that is fastest for its shape, and how its work is cut for threads.
 
-use std::ops::Range;
-
-use crate::direct::Direct;
+use crate::cut::{CHUNK_MACS, CHUNKS_A_THREAD, Cut, part};
 use crate::error::{Error, expect};
-use crate::extent::Extent;
+use crate::extent::{Extent, Views};
 use crate::grid::Grids;
-use crate::isa::{Isa, Precision};
-use crate::winograd::Winograd;
-
-/// Multiplications that are worth a chunk of their own: some ten microseconds.
-pub(crate) const CHUNK_MACS: usize = 400_000;
-/// Chunks for each thread, so that a thread that lost its core delays the others little.
-pub(crate) const CHUNKS_A_THREAD: usize = 6;
-
-/// The sizes of a convolution. `stride` and `padding` hold for both directions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
-    pub out_channels: usize,
-    pub in_channels: usize,
-    /// Height and width.
-    pub kernel: (usize, usize),
-    pub stride: usize,
-    pub padding: usize,
-    /// 1; grouped convolutions are not supported yet.
-    pub groups: usize,
-}
+use crate::kernels::Isa;
+use crate::methods::{Direct, Winograd};
+use crate::precision::Precision;
+use crate::shape::Shape;
 
 /// A two-dimensional convolution with its bias, packed for the kernels of one instruction set.
 pub struct Conv2d {
@@ -38,44 +20,6 @@ pub struct Conv2d {
 enum Method {
     Direct(Direct),
     Winograd(Winograd),
-}
-
-/// How the work on a convolution is cut: blocks of units (output pixels, or tiles of them) times groups of panels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cut {
-    pub(crate) units: usize,
-    pub(crate) blocks: usize,
-    pub(crate) groups: usize,
-}
-
-impl Cut {
-    /// Where the weights are more than the inputs: each thread reads its share of them once, and all inputs. Panels are cut
-    /// into `wanted` groups or fewer, as many in each, and units only where there are more threads than panels.
-    pub(crate) fn by_panels(
-        units: usize,
-        panels: usize,
-        (wanted, threads): (usize, usize),
-    ) -> Self {
-        let groups = panels.div_ceil(panels.div_ceil(wanted));
-        let blocks = threads.min(wanted).div_ceil(groups).min(units);
-        Self {
-            units,
-            blocks,
-            groups,
-        }
-    }
-
-    pub(crate) fn chunks(&self) -> usize {
-        self.blocks * self.groups
-    }
-}
-
-/// The activations that a convolution reads and writes, all of its precision.
-pub(crate) struct Views {
-    pub(crate) input: (*const u8, Extent),
-    pub(crate) output: (*mut u8, Extent),
-    pub(crate) residual: Option<(*const u8, Extent)>,
-    pub(crate) relu: bool,
 }
 
 impl Conv2d {
@@ -243,34 +187,6 @@ impl Conv2d {
                 Method::Winograd(winograd) => {
                     winograd.compute(self.shape.padding, views, units, group);
                 }
-            }
-        }
-    }
-}
-
-/// Part `index` of `0..total` cut into `parts` of almost the same size.
-pub(crate) fn part(total: usize, parts: usize, index: usize) -> Range<usize> {
-    total * index / parts..total * (index + 1) / parts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cut_by_panels_keeps_all_threads_busy() {
-        for panels in 1..=40 {
-            for threads in 1..=16 {
-                let cut = Cut::by_panels(49, panels, (CHUNKS_A_THREAD * threads, threads));
-                assert!(cut.chunks() >= threads, "{panels} panels: {cut:?}");
-                assert!(cut.groups <= panels, "{panels} panels: {cut:?}");
-                assert!(
-                    cut.blocks == 1 || panels < threads,
-                    "{panels} panels: {cut:?}"
-                );
-                let sizes = (0..cut.groups).map(|group| part(panels, cut.groups, group).len());
-                let largest = panels.div_ceil(cut.groups);
-                assert!(sizes.clone().all(|size| size.abs_diff(largest) <= 1));
             }
         }
     }

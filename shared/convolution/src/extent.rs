@@ -39,3 +39,11 @@ impl Extent {
         n * self.stride + self.origin() + y * self.row() + x * self.channels
     }
 }
+
+/// The activations that a convolution reads and writes, all of its precision.
+pub(crate) struct Views {
+    pub(crate) input: (*const u8, Extent),
+    pub(crate) output: (*mut u8, Extent),
+    pub(crate) residual: Option<(*const u8, Extent)>,
+    pub(crate) relu: bool,
+}

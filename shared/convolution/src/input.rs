@@ -6,7 +6,7 @@ use crate::element::Element;
 use crate::error::{Error, expect};
 use crate::extent::Extent;
 use crate::grid::Grid;
-use crate::isa::Precision;
+use crate::precision::Precision;
 
 /// Scale and offset of each channel for images of bytes: `(byte / 255 - mean) / std`.
 ///

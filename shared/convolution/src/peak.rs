@@ -1,7 +1,6 @@
 //! What the machine's multipliers give at best: the yardstick for the kernels.
 
-use crate::isa::Isa;
-use crate::lanes::{Lanes, Plain};
+use crate::kernels::{Isa, Lanes, Plain};
 use crate::threads::{Stage, Threads};
 
 /// Independent sums: more than latency times throughput of the fused multiply-add.
@@ -54,7 +53,7 @@ unsafe fn spin(isa: Isa) -> f32 {
             Isa::Avx512Vnni => avx512_vnni(),
             #[cfg(target_arch = "x86_64")]
             Isa::AmxBf16 | Isa::AmxInt8 => {
-                crate::amx::multiply(isa.precision(), SUMS * STEPS);
+                crate::kernels::multiply(isa.precision(), SUMS * STEPS);
                 0.0
             }
             _ => multiply_add::<Plain>(),
@@ -68,7 +67,7 @@ unsafe fn spin(isa: Isa) -> f32 {
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2() -> f32 {
     // SAFETY: as the caller promises.
-    unsafe { multiply_add::<crate::lanes::Avx2>() }
+    unsafe { multiply_add::<crate::kernels::Avx2>() }
 }
 
 /// # Safety
@@ -77,7 +76,7 @@ unsafe fn avx2() -> f32 {
 #[target_feature(enable = "avx512f")]
 unsafe fn avx512() -> f32 {
     // SAFETY: as the caller promises.
-    unsafe { multiply_add::<crate::lanes::Avx512>() }
+    unsafe { multiply_add::<crate::kernels::Avx512>() }
 }
 
 /// # Safety
@@ -86,7 +85,7 @@ unsafe fn avx512() -> f32 {
 #[target_feature(enable = "avx512f,avx512bf16")]
 unsafe fn avx512_bf16() -> f32 {
     // SAFETY: as the caller promises.
-    unsafe { multiply_add::<crate::lanes::Avx512Bf16>() }
+    unsafe { multiply_add::<crate::kernels::Avx512Bf16>() }
 }
 
 /// # Safety
@@ -95,7 +94,7 @@ unsafe fn avx512_bf16() -> f32 {
 #[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn avx512_vnni() -> f32 {
     // SAFETY: as the caller promises.
-    unsafe { multiply_add::<crate::lanes::Avx512Vnni>() }
+    unsafe { multiply_add::<crate::kernels::Avx512Vnni>() }
 }
 
 /// # Safety

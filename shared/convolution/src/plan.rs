@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use crate::aligned::Aligned;
-use crate::convolution::Cut;
+use crate::cut::Cut;
 use crate::element::Element;
 use crate::extent::Extent;
-use crate::isa::Precision;
-use crate::program::{Operation, Step};
+use crate::precision::Precision;
+use crate::step::{Operation, Step};
 use crate::threads::Stage;
 
 /// Rows that one chunk of an input or pooling step works on.

@@ -8,78 +8,14 @@ use half::bf16;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Tensor, bail};
 
-use crate::convolution::{Conv2d, Shape, Views};
 use crate::element::Element;
-use crate::error::{Error, expect};
-use crate::extent::Extent;
-use crate::grid::Grid;
-use crate::input::{Normalisation, Scaling, Source};
-use crate::isa::Precision;
+use crate::extent::{Extent, Views};
+use crate::input::{Scaling, Source};
 use crate::plan::{Lives, Plan, ROWS, Run, Work};
-use crate::pooling::{Window, average};
+use crate::pooling::average;
+use crate::precision::Precision;
+use crate::step::{Node, Operation, Step};
 use crate::threads::{Stage, Threads};
-
-/// The result of a step, as [`Builder`] hands it out; good for the builder that made it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Node(usize);
-
-pub(crate) struct Step {
-    pub(crate) input: Option<usize>,
-    pub(crate) channels: usize,
-    /// Of its result.
-    pub(crate) precision: Precision,
-    /// What its result's bytes stand for.
-    pub(crate) grid: Grid,
-    pub(crate) operation: Operation,
-}
-
-pub(crate) enum Operation {
-    Input,
-    Convolution {
-        convolution: Box<Conv2d>,
-        residual: Option<usize>,
-        relu: bool,
-    },
-    MaxPool(Window),
-    Average,
-}
-
-impl Step {
-    pub(crate) fn residual(&self) -> Option<usize> {
-        match self.operation {
-            Operation::Convolution { residual, .. } => residual,
-            _ => None,
-        }
-    }
-
-    /// A name, and the multiplications for one image whose result has that extent.
-    fn describe(&self, extent: &Extent) -> (String, usize) {
-        let Extent { height, width, .. } = *extent;
-        match &self.operation {
-            Operation::Input => (format!("input {height}×{width}"), 0),
-            Operation::MaxPool(_) => (format!("max-pool to {height}×{width}"), 0),
-            Operation::Average => ("average".into(), 0),
-            Operation::Convolution {
-                convolution,
-                residual,
-                ..
-            } => {
-                let shape = convolution.shape();
-                let (kh, kw) = shape.kernel;
-                let (inputs, outputs, stride) =
-                    (shape.in_channels, shape.out_channels, shape.stride);
-                let plus = if residual.is_some() {
-                    " + residual"
-                } else {
-                    ""
-                };
-                let name =
-                    format!("{kh}×{kw}/{stride} {inputs}→{outputs} to {height}×{width}{plus}");
-                (name, extent.pixels() * outputs * inputs * kh * kw)
-            }
-        }
-    }
-}
 
 /// One step of a profiled call.
 #[derive(Debug, Clone)]
@@ -103,158 +39,6 @@ impl Ranges {
     }
 }
 
-/// Describes a network, step by step.
-pub struct Builder {
-    steps: Vec<Step>,
-    scaling: Scaling,
-}
-
-impl Builder {
-    /// A network over images of `channels` planes, whose first convolutions are of that precision.
-    pub fn new(
-        channels: usize,
-        normalisation: Normalisation,
-        precision: Precision,
-    ) -> Result<Self, Error> {
-        let (scaling, grid) = Scaling::new(channels, &normalisation, precision)?;
-        let input = Step {
-            input: None,
-            channels,
-            precision,
-            grid,
-            operation: Operation::Input,
-        };
-        Ok(Self {
-            steps: vec![input],
-            scaling,
-        })
-    }
-
-    /// The images, normalised.
-    pub fn input(&self) -> Node {
-        Node(0)
-    }
-
-    /// What the bytes of a node stand for, where its activations are bytes.
-    pub fn grid(&self, node: Node) -> Result<Grid, Error> {
-        let step = self.steps.get(node.0);
-        step.map(|step| step.grid)
-            .ok_or_else(|| Error::Unsupported(format!("{node:?} of another network")))
-    }
-
-    /// `relu(convolution(x) + residual)`, of which ReLU and residual are optional.
-    pub fn convolution(
-        &mut self,
-        x: Node,
-        convolution: Conv2d,
-        residual: Option<Node>,
-        relu: bool,
-    ) -> Result<Node, Error> {
-        let (shape, precision) = (*convolution.shape(), convolution.precision());
-        expect("convolution's input", shape.in_channels, self.channels(x)?)?;
-        if let Some(residual) = residual {
-            expect("residual", shape.out_channels, self.channels(residual)?)?;
-        }
-        let read = [Some(x), residual];
-        let other = |node: &Node| self.steps[node.0].precision != precision;
-        if read.into_iter().flatten().any(|node| other(&node)) {
-            let text =
-                format!("a convolution in {precision:?} of activations in another precision");
-            return Err(Error::Unsupported(text));
-        }
-        let grid = match convolution.grids() {
-            None => Grid::PLAIN,
-            Some(grids) => {
-                let residual_grid = residual.map(|node| self.grid(node)).transpose()?;
-                if (grids.input, grids.residual) != (self.grid(x)?, residual_grid) {
-                    let text = "a convolution of bytes on other grids than its inputs'";
-                    return Err(Error::Unsupported(text.into()));
-                }
-                if relu && grids.output.zero > 0 {
-                    let text = "a rectified result on a grid with negative values";
-                    return Err(Error::Unsupported(text.into()));
-                }
-                grids.output
-            }
-        };
-        let operation = Operation::Convolution {
-            convolution: Box::new(convolution),
-            residual: residual.map(|node| node.0),
-            relu,
-        };
-        Ok(self.push(x, shape.out_channels, (precision, grid), operation))
-    }
-
-    /// The largest value of each window.
-    pub fn max_pool(&mut self, x: Node, window: Window) -> Result<Node, Error> {
-        if window.stride == 0 || window.size == 0 || window.padding > window.size / 2 {
-            return Err(Error::Unsupported(format!("max-pool of {window:?}")));
-        }
-        let channels = self.channels(x)?;
-        let Step {
-            precision, grid, ..
-        } = self.steps[x.0];
-        Ok(self.push(x, channels, (precision, grid), Operation::MaxPool(window)))
-    }
-
-    /// The mean over all pixels: an image of one pixel, in f32.
-    pub fn global_average(&mut self, x: Node) -> Result<Node, Error> {
-        let channels = self.channels(x)?;
-        let plain = (Precision::F32, Grid::PLAIN);
-        Ok(self.push(x, channels, plain, Operation::Average))
-    }
-
-    /// `weight * x + bias` at each pixel, in f32; `weight` is `[outputs, inputs]`, row-major.
-    pub fn linear(&mut self, x: Node, weight: &[f32], bias: &[f32]) -> Result<Node, Error> {
-        let shape = Shape {
-            out_channels: bias.len(),
-            in_channels: self.channels(x)?,
-            kernel: (1, 1),
-            stride: 1,
-            padding: 0,
-            groups: 1,
-        };
-        let convolution = Conv2d::new(weight, bias, shape)?;
-        self.convolution(x, convolution, None, false)
-    }
-
-    /// The program that computes `output`, which must be the last step, on `threads`.
-    pub fn build(self, output: Node, threads: Arc<Threads>) -> Result<Program, Error> {
-        if output.0 + 1 != self.steps.len() {
-            return Err(Error::Unsupported("an output before the last step".into()));
-        }
-        Ok(Program {
-            steps: self.steps,
-            scaling: self.scaling,
-            threads,
-            plan: Mutex::new(None),
-        })
-    }
-
-    fn channels(&self, node: Node) -> Result<usize, Error> {
-        let step = self.steps.get(node.0);
-        step.map(|step| step.channels)
-            .ok_or_else(|| Error::Unsupported(format!("{node:?} of another network")))
-    }
-
-    fn push(
-        &mut self,
-        x: Node,
-        channels: usize,
-        (precision, grid): (Precision, Grid),
-        operation: Operation,
-    ) -> Node {
-        self.steps.push(Step {
-            input: Some(x.0),
-            channels,
-            precision,
-            grid,
-            operation,
-        });
-        Node(self.steps.len() - 1)
-    }
-}
-
 /// A network with its weights and the arena that its calls share.
 ///
 /// Calls from several threads take turns. The arena grows to the largest batch seen.
@@ -266,6 +50,15 @@ pub struct Program {
 }
 
 impl Program {
+    pub(crate) fn new(steps: Vec<Step>, scaling: Scaling, threads: Arc<Threads>) -> Self {
+        Self {
+            steps,
+            scaling,
+            threads,
+            plan: Mutex::new(None),
+        }
+    }
+
     /// Runs the network on `images`: `[n, channels, height, width]`, `u8` or normalised `f32`, on the
     /// CPU. The result is `f32`: `[n, outputs]` where the last image has one pixel, else
     /// `[n, height, width, outputs]`.

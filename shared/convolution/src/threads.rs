@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::convolution::part;
+use crate::cut::part;
 
 /// Pauses before a waiting thread gives its core away: some 20 µs.
 const SPINS: usize = 512;

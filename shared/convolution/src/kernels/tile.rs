@@ -5,116 +5,20 @@
 //! Because activations are channels-last with a border, the inputs of one pixel are `runs` stretches
 //! (one for each kernel row) of `run_length` floats side by side, and a 1×1 convolution is one stretch.
 
-use crate::convolution::part;
+use super::isa::Isa;
+use super::lanes::{Lanes, Plain};
+#[cfg(target_arch = "x86_64")]
+use super::matrix::WIDTH;
+use super::panel::{Epilogue, Family, LINE, Panel, Pixel, STEPS, WIDEST};
+#[cfg(target_arch = "x86_64")]
+use super::x86::{Avx2, Avx512, Avx512Bf16, Avx512Bf16Sums, Avx512Vnni};
 use crate::element::Element;
-use crate::isa::Isa;
-use crate::lanes::Lanes;
-
-/// What all tiles of one panel of output channels share.
-///
-/// `input` points to the activations' first number, `weights` to the panel's. Both are counted in words of four bytes.
-#[derive(Clone, Copy)]
-pub(crate) struct Panel {
-    pub(crate) input: *const f32,
-    pub(crate) weights: *const f32,
-    /// What will be read after this panel's weights, to be brought near meanwhile: any address.
-    pub(crate) next: *const f32,
-    pub(crate) runs: usize,
-    pub(crate) run_length: usize,
-    pub(crate) run_stride: usize,
-    pub(crate) epilogue: Epilogue,
-}
-
-/// What becomes of a panel's sums.
-///
-/// `output` and `residual` point to the activations' first number in the panel's channels, and are counted in the
-/// numbers that activations are held in; `bias` and `scale` to the panel's. A null `residual` means that nothing is added.
-#[derive(Clone, Copy)]
-pub(crate) struct Epilogue {
-    pub(crate) output: *mut u8,
-    pub(crate) residual: *const u8,
-    pub(crate) bias: *const f32,
-    /// What integer sums are multiplied by; read by kernels of bytes alone.
-    pub(crate) scale: *const f32,
-    pub(crate) residual_factor: f32,
-    /// Channels to write; fewer than the panel is wide where the output's count is no multiple.
-    pub(crate) channels: usize,
-    pub(crate) relu: bool,
-}
-
-/// Where one output pixel reads (in words) and writes (in numbers), from the activations' start.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Pixel {
-    pub(crate) input: usize,
-    pub(crate) output: usize,
-    pub(crate) residual: usize,
-}
-
-/// Computes one tile.
-///
-/// # Safety
-/// The processor has the kernel's instruction set. `pixels` points to as many pixels as the kernel
-/// is made for. For each of them, `runs` stretches of `run_length` floats, `run_stride` apart, can be
-/// read from `input`; `channels` floats can be written to `output`, which no one else reads or writes
-/// meanwhile, and read from `residual` unless that is null. `weights` holds `runs * run_length` rows of
-/// the panel's width, `bias` one, and so does `scale` where the kernel is one of bytes.
-pub(crate) type Kernel = unsafe fn(panel: &Panel, pixels: *const Pixel);
-
-/// Finishes the sums of a panel for the first `count` of `pixels`, whose `input` says in which row of `sums` theirs lie.
-///
-/// # Safety
-/// As [`Kernel`], for the epilogue alone.
-pub(crate) type Finish =
-    unsafe fn(epilogue: &Epilogue, sums: *const f32, pixels: &[Pixel], count: usize);
 
 /// Pixels between those that are finished and those whose lines are asked for.
 const AHEAD: usize = 32;
 
-/// The widest panel: four vectors of sixteen.
-pub(crate) const WIDEST: usize = 64;
-
-/// Floats of a cache line.
-const LINE: usize = 16;
-
-/// Steps of the inner product that are written out together, and ask for a line of the next panel's weights together:
-/// more lines at a time than come from afar would hold up those that come from near.
-const STEPS: usize = 2;
-
 /// Inner products from this length on announce their outputs: shorter ones are done before a line comes.
 const LONG: usize = 64;
-
-/// The kernels of one panel width: `by_pixels[p - 1]` computes `p` pixels at once.
-pub(crate) struct Family {
-    /// Output channels of a panel.
-    pub(crate) width: usize,
-    pub(crate) by_pixels: &'static [Kernel],
-    pub(crate) finish: Finish,
-}
-
-impl Family {
-    /// Computes all `pixels`, in tiles of as equal a height as can be. Weights come from afar once and from the
-    /// second-level cache for every further tile; meanwhile each tile asks for its share of the next panel's.
-    ///
-    /// # Safety
-    /// As [`Kernel`], for each of the pixels.
-    pub(crate) unsafe fn compute(&self, panel: &Panel, pixels: &[Pixel]) {
-        let tiles = pixels.len().div_ceil(self.by_pixels.len());
-        let weights = panel.runs * panel.run_length * self.width;
-        let lines = panel.runs * (panel.run_length / STEPS);
-        for number in 0..tiles {
-            let tile = &pixels[part(pixels.len(), tiles, number)];
-            let asked = number * lines * LINE;
-            let next = if asked < weights {
-                panel.next.wrapping_add(asked)
-            } else {
-                panel.weights
-            };
-            let panel = &Panel { next, ..*panel };
-            // SAFETY: the tile has as many pixels as its kernel computes; the rest is the caller's promise.
-            unsafe { self.by_pixels[tile.len() - 1](panel, tile.as_ptr()) };
-        }
-    }
-}
 
 /// The panel widths of an instruction set, widest first.
 pub(crate) fn families(isa: Isa) -> &'static [Family] {
@@ -140,9 +44,7 @@ pub(crate) fn families(isa: Isa) -> &'static [Family] {
 /// Those that matrix registers can take the place of: of no more than two vectors.
 #[cfg(target_arch = "x86_64")]
 fn narrow(families: &'static [Family]) -> &'static [Family] {
-    let wide = families
-        .iter()
-        .take_while(|family| family.width > crate::amx::WIDTH);
+    let wide = families.iter().take_while(|family| family.width > WIDTH);
     &families[wide.count()..]
 }
 
@@ -165,7 +67,7 @@ macro_rules! each_below {
     };
 }
 
-/// The body of every kernel; see [`Kernel`] for what the caller owes.
+/// The body of every kernel; see [`Kernel`](super::panel::Kernel) for what the caller owes.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // plain indices are what the compiler turns into registers
 unsafe fn tile<L: Lanes, const P: usize, const V: usize>(panel: &Panel, pixels: *const Pixel) {
@@ -231,7 +133,7 @@ unsafe fn tile<L: Lanes, const P: usize, const V: usize>(panel: &Panel, pixels: 
 /// Residual, ReLU and the store of one pixel's sums.
 ///
 /// # Safety
-/// As [`Kernel`], for this pixel.
+/// As [`Kernel`](super::panel::Kernel), for this pixel.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // as above
 unsafe fn finish<L: Lanes, const V: usize>(epilogue: &Epilogue, pixel: &Pixel, sums: [L::Sum; V]) {
@@ -312,7 +214,7 @@ macro_rules! kernels {
             use $lanes as Vector;
 
             /// # Safety
-            /// See [`super::Kernel`].
+            /// See [`Kernel`](super::super::panel::Kernel).
             $(#[target_feature(enable = $feature)])?
             pub(super) unsafe fn run<const P: usize, const V: usize>(panel: &Panel, pixels: *const Pixel) {
                 // SAFETY: the caller keeps `Kernel`'s promises, and this function has the features.
@@ -343,26 +245,26 @@ macro_rules! kernels {
     };
 }
 
-kernels!(PORTABLE, portable, crate::lanes::Plain, [], 2 => [1 2 3 4 5 6], 1 => [1 2 3 4 5 6 7 8]);
+kernels!(PORTABLE, portable, super::Plain, [], 2 => [1 2 3 4 5 6], 1 => [1 2 3 4 5 6 7 8]);
 #[cfg(target_arch = "x86_64")]
-kernels!(AVX2, avx2, crate::lanes::Avx2, ["avx2,fma"], 2 => [1 2 3 4 5 6], 1 => [1 2 3 4 5 6 7 8 9 10]);
+kernels!(AVX2, avx2, super::Avx2, ["avx2,fma"], 2 => [1 2 3 4 5 6], 1 => [1 2 3 4 5 6 7 8 9 10]);
 #[cfg(target_arch = "x86_64")]
 kernels!(
-    AVX512, avx512, crate::lanes::Avx512, ["avx512f"],
+    AVX512, avx512, super::Avx512, ["avx512f"],
     4 => [1 2 3 4 5 6], 2 => [1 2 3 4 5 6 7 8 9 10], 1 => [1 2 3 4 5 6 7 8 9 10 11 12]
 );
 #[cfg(target_arch = "x86_64")]
 kernels!(
-    BF16, bf16, crate::lanes::Avx512Bf16, ["avx512f,avx512bf16"],
+    BF16, bf16, super::Avx512Bf16, ["avx512f,avx512bf16"],
     4 => [1 2 3 4 5 6], 2 => [1 2 3 4 5 6 7 8 9 10], 1 => [1 2 3 4 5 6 7 8 9 10 11 12]
 );
 #[cfg(target_arch = "x86_64")]
 kernels!(
-    BF16_SUMS, bf16_sums, crate::lanes::Avx512Bf16Sums, ["avx512f,avx512bf16"],
+    BF16_SUMS, bf16_sums, super::Avx512Bf16Sums, ["avx512f,avx512bf16"],
     4 => [1 2 3 4 5 6], 2 => [1 2 3 4 5 6 7 8 9 10], 1 => [1 2 3 4 5 6 7 8 9 10 11 12]
 );
 #[cfg(target_arch = "x86_64")]
 kernels!(
-    VNNI, vnni, crate::lanes::Avx512Vnni, ["avx512f,avx512bw,avx512vnni"],
+    VNNI, vnni, super::Avx512Vnni, ["avx512f,avx512bw,avx512vnni"],
     4 => [1 2 3 4 5 6], 2 => [1 2 3 4 5 6 7 8 9 10], 1 => [1 2 3 4 5 6 7 8 9 10 11 12]
 );

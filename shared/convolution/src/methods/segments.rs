@@ -1,12 +1,11 @@
 //! How a convolution is cut for matrix registers: output pixels into segments of sixteen neighbours, whose inputs must be
 //! evenly spaced in memory, and inner products into steps of sixteen words.
 
-use crate::convolution::{Cut, Shape};
+use crate::cut::Cut;
 use crate::extent::Extent;
-use crate::packing::WORD;
+use crate::kernels::{SIDE, WORD};
+use crate::shape::Shape;
 
-/// Rows of a register, and words of a row.
-pub(crate) const SIDE: usize = 16;
 /// Steps of fewer words would leave most of each register empty.
 const LEAST_WORDS: usize = 4;
 /// Bytes of input that a block of segments may span, to stay in the second-level cache beside the weights.

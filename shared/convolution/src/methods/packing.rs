@@ -3,14 +3,10 @@
 use half::bf16;
 
 use crate::aligned::Aligned;
-use crate::isa::Isa;
-use crate::kernels::Family;
+use crate::kernels::{Family, Isa};
 
 /// The panel widths of an instruction set, widest first: [`families`](crate::kernels::families) or others like them.
 pub(crate) type Families = fn(Isa) -> &'static [Family];
-
-/// Bytes of what kernels multiply at a time.
-pub(crate) const WORD: usize = 4;
 
 /// A panel: the output channels that one kernel call computes.
 pub(crate) struct Slice {

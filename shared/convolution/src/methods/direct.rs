@@ -2,16 +2,17 @@
 
 use std::ops::Range;
 
-use crate::aligned::Aligned;
 #[cfg(target_arch = "x86_64")]
-use crate::amx;
-use crate::convolution::{CHUNK_MACS, CHUNKS_A_THREAD, Cut, Shape, Views, part};
-use crate::extent::Extent;
+use super::amx;
+use super::packing::{Packed, Slice, pair};
+use super::segments::{Steps, Stretches};
+use crate::aligned::Aligned;
+use crate::cut::{CHUNK_MACS, CHUNKS_A_THREAD, Cut, part};
+use crate::extent::{Extent, Views};
 use crate::grid::Grids;
-use crate::isa::{Isa, Precision};
-use crate::kernels::{Epilogue, Panel, Pixel, families};
-use crate::packing::{Packed, Slice, WORD, pair};
-use crate::segments::{Steps, Stretches};
+use crate::kernels::{Epilogue, Isa, Panel, Pixel, WORD, families};
+use crate::precision::Precision;
+use crate::shape::Shape;
 
 /// Output pixels that go through all panels before the next ones: whole tiles of any height up to six,
 /// whose inputs stay in the second-level cache and whose places are looked up once.

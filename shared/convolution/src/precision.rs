@@ -1,0 +1,59 @@
+//! Which numbers a convolution multiplies.
+
+use std::{fmt, str::FromStr};
+
+/// The numbers that a network's convolutions multiply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    #[default]
+    F32,
+    /// Half the memory and twice the multiplications a cycle; 8 bits of mantissa, sums in f32.
+    Bf16,
+    /// Bytes on [grids](crate::Grid) that are known beforehand; a quarter of the memory, sums in 32 bits.
+    Int8,
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        })
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            "int8" => Ok(Self::Int8),
+            _ => Err(format!(
+                "{text:?} is no precision: f32, bf16 or int8 expected"
+            )),
+        }
+    }
+}
+
+impl Precision {
+    /// Bytes of a number.
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+            Self::Int8 => 1,
+        }
+    }
+
+    /// Channels as they lie in memory: bfloat16 are multiplied in pairs, bytes in fours.
+    pub(crate) fn stored(self, channels: usize) -> usize {
+        match self {
+            Self::F32 => channels,
+            Self::Bf16 => channels.next_multiple_of(2),
+            Self::Int8 => channels.next_multiple_of(4),
+        }
+    }
+}
