@@ -1,7 +1,7 @@
 //! The binaries, built beside the tests so that they can start them and kill them: called by the name of a service it is
 //! that service, by any other the command `sightline`.
 
-use sightline_telemetry::service;
+use sightline_service as service;
 use std::{env, path::Path, process::ExitCode};
 
 fn main() -> ExitCode {

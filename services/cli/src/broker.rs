@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::Args;
-use sightline_telemetry::shutdown::Signals;
+use sightline_service::Signals;
 
 #[derive(Args)]
 pub struct Broker {

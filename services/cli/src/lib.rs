@@ -24,7 +24,8 @@ mod up;
 pub mod architecture {}
 
 use clap::{Parser, Subcommand};
-use sightline_telemetry::{LogFormat, Logs, TraceSettings, scheduling};
+use sightline_service::scheduling;
+use sightline_telemetry::{LogFormat, Logs, TraceSettings};
 use std::process::ExitCode;
 
 /// Classifies images as they arrive in S3.
@@ -138,8 +139,9 @@ fn failed(error: &anyhow::Error) -> ExitCode {
             Some(sightline_objectstore::Error::Settings(_))
         )
     };
-    match error.chain().any(settings) {
-        true => ExitCode::from(2),
-        false => ExitCode::FAILURE,
+    if error.chain().any(settings) {
+        ExitCode::from(2)
+    } else {
+        ExitCode::FAILURE
     }
 }

@@ -5,8 +5,8 @@ use anyhow::Context;
 use clap::{Args, Parser};
 use sightline_model::{BatchSettings, Calibration, Device, Options, Precision, labels_of_text};
 use sightline_storage::StorageSettings;
-use sightline_stream::{KafkaSettings, LoopSettings};
-use sightline_telemetry::{TelemetrySettings, service, settings};
+use sightline_stream::Config;
+use sightline_telemetry::TelemetrySettings;
 use std::{fs, num::NonZero, path::PathBuf, time::Duration};
 
 /// Reads tensors from the topic `tensors`, classifies them in batches and writes predictions to `predictions`.
@@ -18,9 +18,7 @@ pub struct Settings {
     #[command(flatten, next_help_heading = "S3, for weights that lie there")]
     pub storage: StorageSettings,
     #[command(flatten)]
-    pub kafka: KafkaSettings,
-    #[command(flatten)]
-    pub looping: LoopSettings,
+    pub stream: Config,
     #[command(flatten)]
     pub telemetry: TelemetrySettings,
 }
@@ -148,20 +146,12 @@ impl ModelSettings {
     }
 }
 
-impl settings::Settings for Settings {
+impl sightline_service::Settings for Settings {
     fn problems(&self) -> Vec<String> {
         let own = self.model.problems();
-        [
-            own,
-            self.storage.problems(),
-            self.kafka.problems(),
-            self.looping.problems(),
-        ]
-        .concat()
+        [own, self.storage.problems(), self.stream.problems()].concat()
     }
-}
 
-impl service::Settings for Settings {
     fn telemetry(&self) -> &TelemetrySettings {
         &self.telemetry
     }

@@ -14,39 +14,20 @@ pub use settings::Settings;
 pub use stage::Ingest;
 
 use sightline_contracts::Topic;
-use sightline_stream::{Families, Spec, Status};
-use sightline_telemetry::Telemetry;
-use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
+use sightline_service::{Context, run_stage};
+use sightline_stream::Spec;
+use std::future::ready;
 
 const SPEC: Spec = Spec {
     service: "ingest",
     input: Topic::Ingest,
 };
 
-/// Runs the service until `shutdown` is cancelled and what is in flight is committed.
-pub async fn run(
-    settings: Settings,
-    telemetry: Telemetry,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    let status = Status::new();
-    let (alive, ready) = (status.clone(), status.clone());
-    telemetry.health.live_while("ingest", move || alive.alive());
-    telemetry
-        .health
-        .ready_while("ingest", move || ready.ready());
-    let metrics = telemetry.declared(Families::register).stage(SPEC.service);
-    let stage = Ingest::new(settings.admission, &mut telemetry.registry());
-    sightline_stream::run(
-        settings.kafka,
-        settings.looping,
-        SPEC,
-        Arc::new(stage),
-        metrics,
-        status,
-        shutdown,
-    )
-    .await?;
-    Ok(())
+/// Runs the service until the shutdown, and until what is in flight is committed.
+///
+/// # Errors
+/// Those of [`run_stage`].
+pub async fn run(settings: Settings, context: Context) -> anyhow::Result<()> {
+    let stage = Ingest::new(settings.admission, &mut context.telemetry.registry());
+    run_stage(SPEC, settings.stream, ready(Ok(stage)), &context).await
 }

@@ -2,8 +2,8 @@
 
 use crate::admission::Admission;
 use clap::Parser;
-use sightline_stream::{KafkaSettings, LoopSettings};
-use sightline_telemetry::{TelemetrySettings, service, settings};
+use sightline_stream::Config;
+use sightline_telemetry::TelemetrySettings;
 
 /// Reads S3 notifications from the topic `ingest` and writes image references to `images`.
 #[derive(Debug, Clone, Parser)]
@@ -12,25 +12,16 @@ pub struct Settings {
     #[command(flatten)]
     pub admission: Admission,
     #[command(flatten)]
-    pub kafka: KafkaSettings,
-    #[command(flatten)]
-    pub looping: LoopSettings,
+    pub stream: Config,
     #[command(flatten)]
     pub telemetry: TelemetrySettings,
 }
 
-impl settings::Settings for Settings {
+impl sightline_service::Settings for Settings {
     fn problems(&self) -> Vec<String> {
-        [
-            self.admission.problems(),
-            self.kafka.problems(),
-            self.looping.problems(),
-        ]
-        .concat()
+        [self.admission.problems(), self.stream.problems()].concat()
     }
-}
 
-impl service::Settings for Settings {
     fn telemetry(&self) -> &TelemetrySettings {
         &self.telemetry
     }

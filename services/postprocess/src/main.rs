@@ -1,5 +1,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    sightline_telemetry::service::main(sightline_postprocess::run)
+    sightline_service::main(sightline_postprocess::run)
 }

@@ -3,8 +3,8 @@
 use crate::Thumbnails;
 use clap::Parser;
 use sightline_storage::StorageSettings;
-use sightline_stream::{KafkaSettings, LoopSettings};
-use sightline_telemetry::{TelemetrySettings, service, settings};
+use sightline_stream::Config;
+use sightline_telemetry::TelemetrySettings;
 
 /// Reads predictions, stores thumbnails and writes result events to `results`.
 #[derive(Debug, Clone, Parser)]
@@ -15,26 +15,21 @@ pub struct Settings {
     #[command(flatten, next_help_heading = "S3")]
     pub storage: StorageSettings,
     #[command(flatten)]
-    pub kafka: KafkaSettings,
-    #[command(flatten)]
-    pub looping: LoopSettings,
+    pub stream: Config,
     #[command(flatten)]
     pub telemetry: TelemetrySettings,
 }
 
-impl settings::Settings for Settings {
+impl sightline_service::Settings for Settings {
     fn problems(&self) -> Vec<String> {
         let parts = [
             self.thumbnails.problems(),
             self.storage.problems(),
-            self.kafka.problems(),
-            self.looping.problems(),
+            self.stream.problems(),
         ];
         parts.concat()
     }
-}
 
-impl service::Settings for Settings {
     fn telemetry(&self) -> &TelemetrySettings {
         &self.telemetry
     }

@@ -1,11 +1,15 @@
 //! From a prediction to a thumbnail and a result event.
 
 use crate::Thumbnails;
+use anyhow::Context as _;
 use bytes::Bytes;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use sightline_contracts::{PredictionMessage, Reason, ResultEvent, Thumbnail, Topic, now_ms};
-use sightline_storage::{Error as StorageError, Objects};
+use sightline_storage::{
+    self as storage, Error as StorageError, Metered, Objects, StorageSettings, Store,
+};
 use sightline_stream::{Outcome, Output, Record, Stage, with_causes};
+use sightline_telemetry::Telemetry;
 use std::sync::Arc;
 
 /// The stage function, with where thumbnails go.
@@ -16,6 +20,25 @@ pub struct Postprocess {
 }
 
 impl Postprocess {
+    /// With the S3 client that the settings describe, its calls measured.
+    ///
+    /// # Errors
+    /// Where no client can be made.
+    pub async fn start(
+        settings: StorageSettings,
+        thumbnails: Thumbnails,
+        telemetry: &Telemetry,
+    ) -> anyhow::Result<Self> {
+        let store = Store::connect(&settings).await.context("can't set up S3")?;
+        let store = Metered::new(store, telemetry.declared(storage::Metrics::register));
+        Ok(Self::new(
+            Arc::new(store),
+            thumbnails,
+            &mut telemetry.registry(),
+        ))
+    }
+
+    /// With a store that is there.
     pub fn new(store: Arc<dyn Objects>, thumbnails: Thumbnails, registry: &mut Registry) -> Self {
         let stored = Counter::default();
         registry.register(

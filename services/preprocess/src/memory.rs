@@ -14,8 +14,28 @@ const DECODER: u64 = 16 << 20;
 /// three channels where it comes in several scans, and the resizing.
 const BYTES_PER_PIXEL: u64 = 12;
 
+/// What the settings say of the memory for decoding, or what the process's memory limit leaves; in bytes.
+pub(crate) fn decode_memory(images: &ImageSettings, looping: &LoopSettings) -> u64 {
+    let bytes = images.decode_memory.unwrap_or_else(|| {
+        let limit = sightline_telemetry::memory_limit().unwrap_or(u64::MAX);
+        for_decoding(images, looping, limit)
+    });
+    let (isolation, decoders) = (images.decode_isolation, images.threads());
+    tracing::info!(?isolation, decoders, bytes, "memory for decoding");
+    let largest = largest(images);
+    if bytes < largest {
+        tracing::warn!(
+            bytes,
+            largest,
+            "there is less memory for decoding than an image of --max-pixels may take, which is a dead letter then; \
+             raise the memory limit or lower --max-pixels"
+        );
+    }
+    bytes
+}
+
 /// The memory limit less all that has a bound of its own, and no more than each decoder could use.
-pub(crate) fn for_decoding(images: &ImageSettings, looping: &LoopSettings, limit: u64) -> u64 {
+fn for_decoding(images: &ImageSettings, looping: &LoopSettings, limit: u64) -> u64 {
     let decoders = images.threads().get() as u64;
     let allowance = crate::decoding::ALLOWANCE;
     let fixed = SERVICE
@@ -32,7 +52,7 @@ pub(crate) fn for_decoding(images: &ImageSettings, looping: &LoopSettings, limit
 }
 
 /// Bytes that an image at the limit of pixels takes.
-pub(crate) fn largest(images: &ImageSettings) -> u64 {
+fn largest(images: &ImageSettings) -> u64 {
     images.max_pixels.saturating_mul(BYTES_PER_PIXEL)
 }
 

@@ -4,8 +4,8 @@ use crate::Manifest;
 use clap::{Args, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 use sightline_storage::StorageSettings;
-use sightline_stream::{KafkaSettings, LoopSettings, duration};
-use sightline_telemetry::{TelemetrySettings, service, settings};
+use sightline_stream::{Config, duration};
+use sightline_telemetry::TelemetrySettings;
 use sightline_vision::{Fit, Limits, ThumbnailSpec};
 use std::{num::NonZero, path::PathBuf, thread, time::Duration};
 
@@ -18,9 +18,7 @@ pub struct Settings {
     #[command(flatten, next_help_heading = "S3")]
     pub storage: StorageSettings,
     #[command(flatten)]
-    pub kafka: KafkaSettings,
-    #[command(flatten)]
-    pub looping: LoopSettings,
+    pub stream: Config,
     #[command(flatten)]
     pub telemetry: TelemetrySettings,
 }
@@ -258,19 +256,16 @@ impl ImageSettings {
     }
 }
 
-impl settings::Settings for Settings {
+impl sightline_service::Settings for Settings {
     fn problems(&self) -> Vec<String> {
         [
             self.images.problems(),
             self.storage.problems(),
-            self.kafka.problems(),
-            self.looping.problems(),
+            self.stream.problems(),
         ]
         .concat()
     }
-}
 
-impl service::Settings for Settings {
     fn telemetry(&self) -> &TelemetrySettings {
         &self.telemetry
     }

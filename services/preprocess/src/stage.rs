@@ -7,11 +7,15 @@ use crate::{
     recipe::{Made, Recipe},
     settings::{ImageSettings, TensorType},
 };
+use anyhow::Context as _;
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use sightline_contracts::{ImageRef, Pixels, Reason, TensorMessage, Topic, now_ms};
-use sightline_storage::{Error as StorageError, Get, Objects};
+use sightline_storage::{
+    self as storage, Error as StorageError, Get, Metered, Objects, StorageSettings, Store,
+};
 use sightline_stream::{Outcome, Output, Record, Stage, with_causes};
+use sightline_telemetry::Telemetry;
 use std::{sync::Arc, time::Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -32,6 +36,21 @@ pub struct Preprocess {
 const UNIT: u64 = 1024;
 
 impl Preprocess {
+    /// With the S3 client that the settings describe, its calls measured. `memory` as for [`new`](Self::new).
+    ///
+    /// # Errors
+    /// Where no client can be made, and those of [`new`](Self::new).
+    pub async fn start(
+        images: &ImageSettings,
+        settings: &StorageSettings,
+        memory: u64,
+        telemetry: &Telemetry,
+    ) -> anyhow::Result<Self> {
+        let store = Store::connect(settings).await.context("can't set up S3")?;
+        let store = Metered::new(store, telemetry.declared(storage::Metrics::register));
+        Self::new(Arc::new(store), images, memory, &mut telemetry.registry())
+    }
+
     /// `memory` is what images may take while they are decoded, all together, in bytes.
     ///
     /// # Errors

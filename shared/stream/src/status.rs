@@ -47,15 +47,28 @@ impl Status {
         }))
     }
 
-    /// The poll loop and the committer ticked lately, or the loop has not started yet. Does not depend on the brokers.
+    /// Whether the poll loop and the committer ticked lately, or the loop has not started yet. Does not depend on the brokers.
     pub fn alive(&self) -> bool {
+        self.hung_because().is_empty()
+    }
+
+    /// Why the loop should be restarted, each reason a text for the answer of `/livez`; empty while it is
+    /// [`alive`](Self::alive).
+    pub fn hung_because(&self) -> Vec<&'static str> {
         let silent = |tick: &AtomicU64| {
             let last = Duration::from_millis(tick.load(Relaxed));
             self.0.start.elapsed().saturating_sub(last) > SILENCE
         };
+        let running = self.0.running.load(Relaxed);
         let calling = self.0.calling.load(Relaxed);
-        !self.0.running.load(Relaxed)
-            || !(silent(&self.0.poll_tick_ms) || (silent(&self.0.commit_tick_ms) && !calling))
+        let checks = [
+            (silent(&self.0.poll_tick_ms), "the poll loop hangs"),
+            (
+                silent(&self.0.commit_tick_ms) && !calling,
+                "the committer hangs",
+            ),
+        ];
+        reasons(checks.map(|(hangs, why)| (running && hangs, why)))
     }
 
     /// The producer is initialised, the circuit closed, and nobody asked to stop.
@@ -68,7 +81,7 @@ impl Status {
     pub fn unready_because(&self) -> Vec<&'static str> {
         let stopping = self.0.draining.load(Relaxed);
         let starting = !self.0.running.load(Relaxed) && !stopping;
-        let checks = [
+        reasons([
             (starting, "starting"),
             (
                 !self.0.producer_ready.load(Relaxed) && !starting,
@@ -79,9 +92,7 @@ impl Status {
                 "circuit open: more than half of the last minute's records failed",
             ),
             (stopping, "stopping"),
-        ];
-        let bad = checks.into_iter().filter(|(bad, _)| *bad);
-        bad.map(|(_, why)| why).collect()
+        ])
     }
 
     pub(crate) fn start(&self) {
@@ -124,6 +135,11 @@ impl Status {
     fn now_ms(&self) -> u64 {
         self.0.start.elapsed().as_millis() as u64
     }
+}
+
+fn reasons<const N: usize>(checks: [(bool, &'static str); N]) -> Vec<&'static str> {
+    let bad = checks.into_iter().filter(|(bad, _)| *bad);
+    bad.map(|(_, why)| why).collect()
 }
 
 #[cfg(test)]

@@ -1,9 +1,13 @@
-//! Liveness and readiness as named checks, so that a probe's answer says what is wrong.
+//! Liveness and readiness as named checks that give their reasons, so that a probe's answer says what is wrong.
 
+use parking_lot::RwLock;
 use serde::Serialize;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{collections::BTreeMap, sync::Arc};
 
-type Check = Box<dyn Fn() -> bool + Send + Sync>;
+/// Why something does not hold; empty where it does.
+type Reasons = Vec<&'static str>;
+
+type Check = Box<dyn Fn() -> Reasons + Send + Sync>;
 
 /// The checks of a process; clones share them. A process without checks is live and ready.
 #[derive(Clone, Default)]
@@ -18,34 +22,37 @@ struct Checks(RwLock<Vec<(String, Check)>>);
 /// The body of a probe's answer.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Verdict {
+    /// Nothing fails.
     pub ok: bool,
-    /// Names of the checks that do not hold.
-    pub failing: Vec<String>,
+    /// The checks that fail, each with its reasons.
+    pub failing: BTreeMap<String, Reasons>,
 }
 
 impl Health {
-    /// While `check` is false the process should be restarted.
-    pub fn live_while(
+    /// While `check` gives reasons the process should be restarted.
+    pub fn live_unless(
         &self,
         name: impl Into<String>,
-        check: impl Fn() -> bool + Send + Sync + 'static,
+        check: impl Fn() -> Reasons + Send + Sync + 'static,
     ) {
         self.live.add(name.into(), Box::new(check));
     }
 
-    /// While `check` is false the process should be given no work and not be counted as rolled out.
-    pub fn ready_while(
+    /// While `check` gives reasons the process should be given no work and not be counted as rolled out.
+    pub fn ready_unless(
         &self,
         name: impl Into<String>,
-        check: impl Fn() -> bool + Send + Sync + 'static,
+        check: impl Fn() -> Reasons + Send + Sync + 'static,
     ) {
         self.ready.add(name.into(), Box::new(check));
     }
 
+    /// What `/livez` answers.
     pub fn live(&self) -> Verdict {
         self.live.verdict()
     }
 
+    /// What `/readyz` answers.
     pub fn ready(&self) -> Verdict {
         self.ready.verdict()
     }
@@ -53,19 +60,13 @@ impl Health {
 
 impl Checks {
     fn add(&self, name: String, check: Check) {
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((name, check));
+        self.0.write().push((name, check));
     }
 
     fn verdict(&self) -> Verdict {
-        let checks = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let failing: Vec<_> = checks
-            .iter()
-            .filter(|(_, check)| !check())
-            .map(|(name, _)| name.clone())
-            .collect();
+        let checks = self.0.read();
+        let reasons = checks.iter().map(|(name, check)| (name.clone(), check()));
+        let failing: BTreeMap<_, _> = reasons.filter(|(_, why)| !why.is_empty()).collect();
         Verdict {
             ok: failing.is_empty(),
             failing,
@@ -78,17 +79,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_what_fails() {
+    fn names_what_fails_and_why() {
         let health = Health::default();
         assert!(health.ready().ok);
-        health.ready_while("model", || false);
-        health.ready_while("producer", || true);
+        health.ready_unless("model", || vec!["not loaded yet"]);
+        health.ready_unless("producer", Vec::new);
+        let verdict = health.ready();
+        assert!(!verdict.ok);
         assert_eq!(
-            health.ready(),
-            Verdict {
-                ok: false,
-                failing: vec!["model".into()]
-            }
+            serde_json::to_value(verdict.failing).unwrap(),
+            serde_json::json!({"model": ["not loaded yet"]})
         );
         assert!(health.live().ok);
     }

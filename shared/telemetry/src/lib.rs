@@ -1,8 +1,6 @@
-//! Settings, logs, metrics, health and shutdown: what a service has around its work.
+//! What an operator sees of a process: logs, metrics, traces and health.
 //!
-//! A service's `main.rs` is one call of [`service::main`], which reads the settings, starts the logs and the HTTP
-//! endpoints and cancels one token on SIGTERM. The all-in-one binary makes one [`Telemetry`] and hands a clone to each
-//! service it runs.
+//! A process makes one [`Telemetry`] and hands a clone to each service it runs; [`Server`] answers probes and scrapes from it.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 #[cfg(feature = "gpu")]
@@ -12,10 +10,6 @@ mod http;
 mod logs;
 pub mod probe;
 mod process;
-pub mod scheduling;
-pub mod service;
-pub mod settings;
-pub mod shutdown;
 mod traces;
 
 pub use health::Health;
@@ -25,12 +19,13 @@ pub use process::memory_limit;
 pub use traces::{TraceSettings, Traces};
 
 use clap::Args;
+use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::registry::Registry;
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 /// What an operator sees of a process, and where.
@@ -83,7 +78,7 @@ impl Default for Telemetry {
 impl Telemetry {
     /// The registry, to declare metrics in. Not to be held across an await.
     pub fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+        self.registry.lock()
     }
 
     /// A set of metrics that is declared once in a process, however many services use it: the first caller declares it.
@@ -91,7 +86,7 @@ impl Telemetry {
         &self,
         declare: impl FnOnce(&mut Registry) -> M,
     ) -> M {
-        let mut declared = self.declared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut declared = self.declared.lock();
         let known = declared.get(&TypeId::of::<M>());
         if let Some(metrics) = known.and_then(|any| any.downcast_ref::<M>()) {
             return metrics.clone();

@@ -71,9 +71,11 @@ impl Logs<'_> {
     }
 }
 
-/// What is wrong with the filter directives, if anything.
-pub(crate) fn problem(settings: &TelemetrySettings) -> Option<String> {
-    EnvFilter::try_new(&settings.log)
-        .err()
-        .map(|error| format!("--log {:?}: {error}", settings.log))
+impl TelemetrySettings {
+    /// What is wrong with the filter directives, if anything.
+    pub fn problem(&self) -> Option<String> {
+        EnvFilter::try_new(&self.log)
+            .err()
+            .map(|error| format!("--log {:?}: {error}", self.log))
+    }
 }

@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn the_process_is_measured_when_asked() {
         let telemetry = Telemetry::default();
-        telemetry.health.ready_while("never", || false);
+        telemetry.health.ready_unless("never", || vec!["not yet"]);
         let mut text = String::new();
         encode(&mut text, &telemetry.registry()).unwrap();
         let value = |name: &str| -> f64 {

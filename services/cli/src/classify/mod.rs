@@ -17,9 +17,10 @@ use inputs::Input;
 use report::Report;
 use sightline_infer::ModelSettings;
 use sightline_postprocess::Thumbnails;
+use sightline_service::Signals;
 use sightline_storage::{Credentials, StorageSettings, Store};
 use sightline_stream::Start;
-use sightline_telemetry::{Telemetry, shutdown::Signals};
+use sightline_telemetry::Telemetry;
 use std::{
     collections::HashMap,
     net::{Ipv4Addr, SocketAddr},

@@ -1,9 +1,10 @@
 //! The four services, each as its own binary would run it.
 
 use super::{BUCKET, Config};
-use anyhow::Context;
+use anyhow::Context as _;
 use clap::Parser;
 use sightline_preprocess::Manifest;
+use sightline_service::Context;
 use sightline_storage::StorageSettings;
 use sightline_stream::KafkaSettings;
 use sightline_telemetry::Telemetry;
@@ -40,30 +41,39 @@ pub async fn start(
     postprocess.thumbnails = config.thumbnails.clone();
 
     let mut services = Services::new();
-    let (t, s) = (telemetry.clone(), stop.clone());
-    services.spawn(async move {
-        (
-            "ingest",
-            Box::pin(sightline_ingest::run(ingest, t, s)).await,
-        )
-    });
-    let (t, s) = (telemetry.clone(), stop.clone());
-    services.spawn(async move {
-        (
-            "preprocess",
-            Box::pin(sightline_preprocess::run(preprocess, t, s)).await,
-        )
-    });
-    let (t, s) = (telemetry.clone(), stop.clone());
-    services.spawn(async move { ("infer", Box::pin(sightline_infer::run(infer, t, s)).await) });
-    let (t, s) = (telemetry.clone(), stop.clone());
-    services.spawn(async move {
-        (
-            "postprocess",
-            Box::pin(sightline_postprocess::run(postprocess, t, s)).await,
-        )
-    });
+    let context = || Context {
+        telemetry: telemetry.clone(),
+        shutdown: stop.clone(),
+    };
+    add(
+        &mut services,
+        "ingest",
+        sightline_ingest::run(ingest, context()),
+    );
+    add(
+        &mut services,
+        "preprocess",
+        sightline_preprocess::run(preprocess, context()),
+    );
+    add(
+        &mut services,
+        "infer",
+        sightline_infer::run(infer, context()),
+    );
+    add(
+        &mut services,
+        "postprocess",
+        sightline_postprocess::run(postprocess, context()),
+    );
     Ok(services)
+}
+
+fn add(
+    services: &mut Services,
+    name: &'static str,
+    service: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+) {
+    services.spawn(async move { (name, Box::pin(service).await) });
 }
 
 /// A service's settings from flags and environment.

@@ -47,6 +47,13 @@ pub struct Config {
     pub looping: LoopSettings,
 }
 
+impl Config {
+    /// A sentence for each setting or combination of settings that can't work.
+    pub fn problems(&self) -> Vec<String> {
+        [self.kafka.problems(), self.looping.problems()].concat()
+    }
+}
+
 /// Runs a stage until `shutdown` is cancelled, then drains: what is in flight is finished and committed, the group
 /// left. Waits for brokers that are not there yet. Dropping the future is like killing the process.
 ///

@@ -4,19 +4,22 @@ use clap::{
     Arg, ArgMatches, Command, CommandFactory, FromArgMatches,
     error::{ContextKind, ContextValue, ErrorKind},
 };
+use sightline_telemetry::TelemetrySettings;
 use std::ffi::OsString;
 
-/// A settings struct that can say what is wrong beyond the form of its single values.
+/// The settings of a service: a struct that clap reads, which includes where the process reports.
 pub trait Settings: CommandFactory + FromArgMatches {
-    /// A sentence for each combination of values that can't work.
-    fn problems(&self) -> Vec<String> {
-        Vec::new()
-    }
+    /// A sentence for each value or combination of values that can't work, though each has the right form.
+    fn problems(&self) -> Vec<String>;
+
+    /// Where the process logs, and where it answers probes.
+    fn telemetry(&self) -> &TelemetrySettings;
 }
 
 /// Settings as read, and as text for the log.
 #[derive(Debug)]
 pub struct Parsed<S> {
+    /// As clap read them.
     pub settings: S,
     /// Name and value of each setting, secrets masked.
     pub effective: Vec<(String, String)>,
@@ -36,6 +39,9 @@ const HEALTH: &str = "\
 1 with the reason. For containers without a shell.";
 
 /// Reads settings from the arguments (the first is the program's name) and the environment.
+///
+/// # Errors
+/// [`Refusal`], with everything that is wrong.
 pub fn parse<S: Settings>(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Parsed<S>, Refusal> {
@@ -172,6 +178,8 @@ mod tests {
         password: Option<String>,
         #[arg(long)]
         bucket: String,
+        #[command(flatten)]
+        telemetry: TelemetrySettings,
     }
 
     impl Settings for Example {
@@ -180,6 +188,10 @@ mod tests {
                 .then(|| "--batch must be at least 1".to_owned())
                 .into_iter()
                 .collect()
+        }
+
+        fn telemetry(&self) -> &TelemetrySettings {
+            &self.telemetry
         }
     }
 

@@ -1,19 +1,15 @@
 //! The `main` of a service: settings, logs, endpoints, work, drain.
 
 use crate::{
-    Logs, Server, Telemetry, TelemetrySettings, logs, probe, scheduling,
+    Context, Settings, scheduling,
     settings::{self, Parsed, Refusal},
     shutdown::Signals,
 };
-use anyhow::Context;
+use anyhow::Context as _;
 use clap::{Args as _, Command, FromArgMatches as _};
+use sightline_telemetry::{Logs, Server, Telemetry, TelemetrySettings, probe};
 use std::{env, process::ExitCode};
 use tokio_util::sync::CancellationToken;
-
-/// The settings of a service; they include where it reports.
-pub trait Settings: settings::Settings {
-    fn telemetry(&self) -> &TelemetrySettings;
-}
 
 /// The first argument that asks a running service how it is, for a container's health check.
 const PROBE: &str = "health";
@@ -26,7 +22,7 @@ const USAGE: u8 = 2;
 /// Exits with 0 after a drain, 1 when `run` failed, 2 when the settings are wrong (all problems are printed). With
 /// `health` as the first argument it asks the process that runs with the same settings whether it is ready, and exits
 /// with 0 or 1.
-pub fn main<S, F>(run: impl FnOnce(S, Telemetry, CancellationToken) -> F) -> ExitCode
+pub fn main<S, F>(run: impl FnOnce(S, Context) -> F) -> ExitCode
 where
     S: Settings,
     F: Future<Output = anyhow::Result<()>>,
@@ -54,7 +50,7 @@ where
 
 fn read<S: Settings>() -> Result<Parsed<S>, ExitCode> {
     let problems = match settings::parse::<S>(env::args_os()) {
-        Ok(parsed) => match logs::problem(parsed.settings.telemetry()) {
+        Ok(parsed) => match parsed.settings.telemetry().problem() {
             None => return Ok(parsed),
             Some(problem) => vec![problem],
         },
@@ -112,10 +108,7 @@ fn log_effective<S>(parsed: &Parsed<S>) {
 }
 
 #[tokio::main]
-async fn serve<S, F>(
-    settings: S,
-    run: impl FnOnce(S, Telemetry, CancellationToken) -> F,
-) -> anyhow::Result<()>
+async fn serve<S, F>(settings: S, run: impl FnOnce(S, Context) -> F) -> anyhow::Result<()>
 where
     S: Settings,
     F: Future<Output = anyhow::Result<()>>,
@@ -129,7 +122,11 @@ where
     let probes = CancellationToken::new();
     let serving = server.run(probes.clone());
     let working = async {
-        let outcome = run(settings, telemetry, signals.token.clone()).await;
+        let context = Context {
+            telemetry,
+            shutdown: signals.token.clone(),
+        };
+        let outcome = run(settings, context).await;
         probes.cancel();
         outcome
     };

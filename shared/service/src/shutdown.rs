@@ -12,11 +12,16 @@ const INTERRUPTED: i32 = 130;
 
 /// Cancels [`token`](Self::token) at the first signal and exits the process at the second; dropping it stops listening.
 pub struct Signals {
+    /// For all that is to stop.
     pub token: CancellationToken,
     _listener: JoinSet<()>,
 }
 
 impl Signals {
+    /// To be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// Where the system does not let this process listen for signals.
     pub fn listen() -> io::Result<Self> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,0 +1,77 @@
+//! From settings to a stage with a warm model.
+
+use crate::{BatchMetrics, Infer, ModelSettings};
+use anyhow::Context as _;
+use sightline_model::Engine;
+use sightline_storage::StorageSettings;
+use sightline_telemetry::{Health, Telemetry};
+use std::{
+    num::NonZero,
+    sync::{Arc, OnceLock, Weak},
+};
+
+impl Infer {
+    /// Fetches the weights, builds the model and warms it up. From the first moment the process's health checks say how far
+    /// that is.
+    ///
+    /// # Errors
+    /// Where the model can't be found, loaded or warmed up.
+    pub async fn start(
+        model: &ModelSettings,
+        storage: &StorageSettings,
+        telemetry: &Telemetry,
+    ) -> anyhow::Result<Self> {
+        let watched = watch(&telemetry.health);
+        let metrics = BatchMetrics::register(&mut telemetry.registry());
+        let engine = Arc::new(engine(model, storage, metrics.clone()).await?);
+        // Set once: nothing else holds this cell.
+        let _ = watched.set(Arc::downgrade(&engine));
+        Ok(Self::new(engine, metrics))
+    }
+}
+
+/// The engine as the health checks see it; empty until it is warm.
+type Watched = Arc<OnceLock<Weak<Engine>>>;
+
+fn watch(health: &Health) -> Watched {
+    let watched = Watched::default();
+    let (live, ready) = (Arc::clone(&watched), Arc::clone(&watched));
+    health.live_unless("model thread", move || live.get().map_or(vec![], ended));
+    health.ready_unless("model", move || {
+        ready.get().map_or(vec!["loading or warming up"], ended)
+    });
+    watched
+}
+
+fn ended(engine: &Weak<Engine>) -> Vec<&'static str> {
+    let runs = engine.upgrade().is_some_and(|engine| engine.alive());
+    if runs {
+        vec![]
+    } else {
+        vec!["its thread has ended"]
+    }
+}
+
+async fn engine(
+    model: &ModelSettings,
+    storage: &StorageSettings,
+    metrics: BatchMetrics,
+) -> anyhow::Result<Engine> {
+    let source = model.weights.source(storage).await?;
+    let settings = model.clone();
+    let load = move || {
+        let model = sightline_model::load(&source, &settings.options()?)
+            .with_context(|| format!("model {source} can't be loaded"))?;
+        let (architecture, sha256) = (model.architecture(), model.weights_sha256());
+        tracing::info!(name = model.manifest().name, %architecture, sha256, device = %settings.device, "model loaded");
+        let top_k = settings.top_k.map_or(model.manifest().top_k, NonZero::get);
+        let engine = Engine::start(model, settings.batches(top_k), move |batch| {
+            metrics.observe(batch)
+        })?;
+        tracing::info!("model warm");
+        Ok(engine)
+    };
+    tokio::task::spawn_blocking(load)
+        .await
+        .context("loading the model ended in a panic")?
+}
