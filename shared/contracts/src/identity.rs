@@ -1,4 +1,4 @@
-//! Which image is which: one id for the row, the trace and the log line.
+//! The identity of an image: one id for its row, its trace and its log lines.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
@@ -13,6 +13,7 @@ use std::{fmt, str::FromStr};
 pub struct ImageId([u8; 16]);
 
 impl ImageId {
+    /// The id of an object. `revision` is its version id or, in an unversioned bucket, its etag and sequencer.
     pub fn new(bucket: &str, key: &str, revision: &str) -> Self {
         let mut hash = Sha256::new();
         for part in [bucket, key, revision] {
@@ -24,6 +25,7 @@ impl ImageId {
         Self(id)
     }
 
+    /// The id as 16 bytes, the most significant first.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }

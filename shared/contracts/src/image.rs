@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 /// An object in S3 that is to be classified: the message of the `images` topic, and part of every later one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageRef {
+    /// The identity of this revision of the object.
     pub id: ImageId,
+    /// The bucket that the object is in.
     pub bucket: String,
     /// The object's key as S3 has it, no longer encoded.
     pub key: String,
@@ -22,6 +24,7 @@ pub struct ImageRef {
     /// When S3 says it happened: RFC 3339, as published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_time: Option<String>,
+    /// When each stage was done with the image.
     pub times: Times,
 }
 
@@ -31,10 +34,15 @@ impl ImageRef {
         format!("{}/{}", self.bucket, self.key)
     }
 
+    /// The message's bytes: one JSON object, as `schemas/image-ref.schema.json` describes it.
     pub fn to_json(&self) -> Vec<u8> {
         crate::wire::json(self).into_bytes()
     }
 
+    /// Reads a message; fields it does not know are ignored.
+    ///
+    /// # Errors
+    /// [`Error::Json`] where the bytes are not JSON, or a field is missing or has the wrong type.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
         serde_json::from_slice(bytes).map_err(Error::Json)
     }

@@ -4,6 +4,7 @@
 //! holds against these types; tensors and predictions travel as [safetensors] so that any language reads them.
 //!
 //! [safetensors]: https://huggingface.co/docs/safetensors
+#![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod headers;

@@ -1,11 +1,11 @@
-//! The hop from infer to postprocess.
+//! The message from infer to postprocess.
 
 use crate::{Error, ImageRef, Label, wire};
 use bytes::Bytes;
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
-/// Which model spoke.
+/// The model that a prediction was made with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// The manifest's name.
@@ -20,14 +20,18 @@ pub struct ModelInfo {
 /// and `thumbnail: u8 [n]`; metadata `image`, `model` and `labels` (k texts) as JSON.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PredictionMessage {
+    /// The image that was classified.
     pub image: ImageRef,
+    /// The model that classified it.
     pub model: ModelInfo,
     /// The top k, the most probable first; never empty.
     pub labels: Vec<Label>,
+    /// The encoded PNG, as preprocess made it.
     pub thumbnail: Bytes,
 }
 
 impl PredictionMessage {
+    /// The message's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let k = self.labels.len();
         let classes: Vec<u8> = self
@@ -71,6 +75,12 @@ impl PredictionMessage {
         )
     }
 
+    /// Reads a message without copying the thumbnail.
+    ///
+    /// # Errors
+    /// [`Error::Format`] where the bytes are not safetensors or a tensor is missing; [`Error::Tensor`] where a tensor
+    /// has another dtype or rank, or classes, probabilities and labels differ in number or are none;
+    /// [`Error::NoMetadata`] and [`Error::Metadata`] where a metadata field is missing or can't be read.
     pub fn decode(bytes: &Bytes) -> Result<Self, Error> {
         let message = wire::Message::read(bytes)?;
         let classes = message.vector("classes", Dtype::U32, "u32 [k]")?;

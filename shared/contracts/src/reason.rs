@@ -9,8 +9,10 @@ macro_rules! reasons {
         pub enum Reason { $($(#[$doc])* $name,)* }
 
         impl Reason {
+            /// All reasons.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
+            /// The reason's name in headers and metric labels.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
@@ -45,9 +47,9 @@ reasons! {
     DecodeLimit = "decode-limit",
     /// The tensor does not fit the model.
     WrongShape = "wrong-shape",
-    /// The stage failed in a way it should not have: a panic.
+    /// The stage panicked or did not finish in time: an error of the service, not of the record.
     Internal = "internal",
-    /// Services died, again and again, while they worked on this record alone.
+    /// Three processes died while they worked on this record and on nothing else.
     Crashed = "crashed",
     /// Retried until the budget was spent; the error header has the last failure.
     Exhausted = "exhausted",

@@ -1,4 +1,4 @@
-//! The hop from preprocess to infer.
+//! The message from preprocess to infer.
 
 use crate::{Error, ImageRef, wire};
 use bytes::Bytes;
@@ -17,10 +17,13 @@ pub enum Pixels {
 /// encoded PNG); metadata `image` (the [`ImageRef`] as JSON) and `preprocessing` (a name or JSON, for the reader).
 #[derive(Debug, Clone, PartialEq)]
 pub struct TensorMessage {
+    /// The image that the tensor was made of.
     pub image: ImageRef,
     /// [3, height, width].
     pub shape: [usize; 3],
+    /// The pixels: 3 × height × width values.
     pub pixels: Pixels,
+    /// The encoded PNG, which postprocess stores.
     pub thumbnail: Bytes,
     /// How the pixels were made: the `preprocessing` part of the model's manifest.
     pub preprocessing: serde_json::Value,
@@ -29,6 +32,7 @@ pub struct TensorMessage {
 const EXPECTED: &str = "u8 or f32 [3, height, width]";
 
 impl TensorMessage {
+    /// The message's bytes. `pixels` must have as many values as `shape` says.
     pub fn encode(&self) -> Vec<u8> {
         let (dtype, bytes) = match &self.pixels {
             Pixels::U8(bytes) => (Dtype::U8, bytes.as_ref().into()),
@@ -60,7 +64,13 @@ impl TensorMessage {
         )
     }
 
-    /// Reads a message without copying the pixels. Dtype, rank and channels are checked here, height and width by the model.
+    /// Reads a message without copying u8 pixels or the thumbnail. Dtype, rank and channels are checked here, height and
+    /// width by the model.
+    ///
+    /// # Errors
+    /// [`Error::Format`] where the bytes are not safetensors or a tensor is missing; [`Error::Tensor`] where a tensor
+    /// has another dtype, rank or number of channels; [`Error::NoMetadata`] and [`Error::Metadata`] where a metadata
+    /// field is missing or can't be read.
     pub fn decode(bytes: &Bytes) -> Result<Self, Error> {
         let message = wire::Message::read(bytes)?;
         let (dtype, shape, data) = message.tensor("image")?;

@@ -1,4 +1,4 @@
-//! When an image passed which stage.
+//! When each stage was done with an image.
 
 use serde::{Deserialize, Serialize};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,17 +8,21 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub struct Times {
     /// The timestamp of the notification's record in `ingest`.
     pub notified_ms: i64,
+    /// When ingest was done with the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingested_ms: Option<i64>,
+    /// When preprocess was done with the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preprocessed_ms: Option<i64>,
+    /// When infer was done with the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inferred_ms: Option<i64>,
+    /// When postprocess was done with the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postprocessed_ms: Option<i64>,
 }
 
-/// The wall clock in milliseconds since the Unix epoch.
+/// The wall clock in milliseconds since the Unix epoch; 0 where the clock is before it.
 pub fn now_ms() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -13,33 +13,31 @@ pub enum Topic {
     Predictions,
     /// [`ResultEvent`](crate::ResultEvent) as JSON.
     Results,
-    /// The original bytes of what could not be processed, with [`headers`](crate::headers) that say why.
+    /// The original bytes of records that could not be processed, with [`headers`](crate::headers) that say why.
     DeadLetters,
-    /// What ingest has already passed on, compacted by `bucket/key`.
-    IngestSeen,
 }
 
 /// How `sightline topics create` makes a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
-    /// Keep the newest record of each key instead of deleting by age.
-    pub compacted: bool,
-    /// Hours a record is kept; none means as long as the topic.
-    pub retention_hours: Option<u32>,
+    /// Hours after which a record is deleted.
+    pub retention_hours: u32,
+    /// The largest record batch that the topic accepts, in bytes.
     pub max_message_bytes: u32,
 }
 
 impl Topic {
-    pub const ALL: [Self; 7] = [
+    /// All topics, in the order in which an image passes them; dead letters come last.
+    pub const ALL: [Self; 6] = [
         Self::Ingest,
         Self::Images,
         Self::Tensors,
         Self::Predictions,
         Self::Results,
         Self::DeadLetters,
-        Self::IngestSeen,
     ];
 
+    /// The topic's name, without the prefix that the settings may put before it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ingest => "ingest",
@@ -48,21 +46,19 @@ impl Topic {
             Self::Predictions => "predictions",
             Self::Results => "results",
             Self::DeadLetters => "dead-letters",
-            Self::IngestSeen => "ingest-seen",
         }
     }
 
-    /// Tensors are large and short-lived, results small and worth keeping; 8 MiB holds an f32 tensor of 640×640.
+    /// How the topic is to be created. Tensors are large and needed for a short time, results are small and kept for a
+    /// month. 8 MiB holds an f32 tensor of 640×640 pixels; a dead letter of one has headers in addition.
     pub fn layout(self) -> Layout {
-        let (compacted, retention_hours, max_message_bytes) = match self {
-            Self::Ingest | Self::Images => (false, Some(7 * 24), 1 << 20),
-            Self::Tensors | Self::Predictions => (false, Some(24), 8 << 20),
-            Self::Results => (false, Some(30 * 24), 1 << 20),
-            Self::DeadLetters => (false, Some(30 * 24), 9 << 20),
-            Self::IngestSeen => (true, None, 1 << 20),
+        let (retention_hours, max_message_bytes) = match self {
+            Self::Ingest | Self::Images => (7 * 24, 1 << 20),
+            Self::Tensors | Self::Predictions => (24, 8 << 20),
+            Self::Results => (30 * 24, 1 << 20),
+            Self::DeadLetters => (30 * 24, 9 << 20),
         };
         Layout {
-            compacted,
             retention_hours,
             max_message_bytes,
         }

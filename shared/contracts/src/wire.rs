@@ -4,21 +4,29 @@ use safetensors::{Dtype, SafeTensors, View};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{borrow::Cow, collections::HashMap};
 
-/// What is wrong with a message; nothing can be done about it but to reject the message.
+/// What is wrong with a message. Reading it again gives the same error: the caller rejects the message.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The bytes are not safetensors, or a tensor is missing.
     #[error("not a safetensors message")]
     Format(#[source] safetensors::SafeTensorError),
+    /// The metadata field of this name is missing.
     #[error("metadata field {0:?} is missing")]
     NoMetadata(&'static str),
+    /// The metadata field of this name is not the JSON that is expected.
     #[error("metadata field {0:?} can't be read")]
     Metadata(&'static str, #[source] serde_json::Error),
+    /// A tensor has another dtype or shape than expected.
     #[error("tensor {name:?} is {found}, expected {expected}")]
     Tensor {
+        /// The tensor's name.
         name: &'static str,
+        /// Its dtype and shape.
         found: String,
+        /// What they should be.
         expected: &'static str,
     },
+    /// The message is not the JSON that is expected.
     #[error("message can't be read as JSON")]
     Json(#[source] serde_json::Error),
 }

@@ -146,9 +146,10 @@ impl Publisher {
         let producer = self.producer().clone();
         let committed = sent.is_ok();
         blocking(move || {
-            match committed {
-                true => producer.commit_transaction(Timeout::Never),
-                false => producer.abort_transaction(Timeout::Never),
+            if committed {
+                producer.commit_transaction(Timeout::Never)
+            } else {
+                producer.abort_transaction(Timeout::Never)
             }
             .map_err(Error::transient("end a transaction"))
         })

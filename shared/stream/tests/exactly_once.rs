@@ -310,9 +310,10 @@ async fn an_outage_opens_the_circuit_instead_of_emptying_the_topic_into_dead_let
         Do(move |record| {
             let fine = world.load(SeqCst);
             async move {
-                match fine {
-                    true => pass_on(record),
-                    false => Outcome::retry("storage is away"),
+                if fine {
+                    pass_on(record)
+                } else {
+                    Outcome::retry("storage is away")
                 }
             }
         }),

@@ -231,8 +231,12 @@ fn again(letter: &DeadLetter, prefix: &str) -> anyhow::Result<Message> {
     let source = letter.source_topic.as_ref().with_context(|| {
         format!("dead letter {partition}/{offset} does not say where it came from")
     })?;
-    let ours = |name: &str| name.starts_with("sightline-");
-    let kept = letter.record.headers.iter().filter(|(name, _)| !ours(name));
+    let original = |name: &str| !headers::describes_dead_letter(name);
+    let kept = letter
+        .record
+        .headers
+        .iter()
+        .filter(|(name, _)| original(name));
     let mut all: sightline_stream::Headers = kept
         .map(|(name, value)| (name.to_owned(), value.cloned()))
         .collect();

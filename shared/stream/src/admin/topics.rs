@@ -31,25 +31,17 @@ impl TopicSpec {
     /// A topic of the pipeline with its own retention, size limit and cleanup policy.
     pub fn of(topic: Topic, prefix: &str, partitions: i32, replication: i32) -> Self {
         let layout = topic.layout();
-        let mut config = vec![(
-            "max.message.bytes".to_owned(),
-            layout.max_message_bytes.to_string(),
-        )];
-        let policy = if layout.compacted {
-            "compact"
-        } else {
-            "delete"
-        };
-        config.push(("cleanup.policy".to_owned(), policy.to_owned()));
-        if let Some(hours) = layout.retention_hours {
-            let ms = u64::from(hours) * 3_600_000;
-            config.push(("retention.ms".to_owned(), ms.to_string()));
-        }
+        let retention_ms = u64::from(layout.retention_hours) * 3_600_000;
+        let config = [
+            ("max.message.bytes", layout.max_message_bytes.to_string()),
+            ("cleanup.policy", "delete".to_owned()),
+            ("retention.ms", retention_ms.to_string()),
+        ];
         Self {
             name: format!("{prefix}{}", topic.name()),
             partitions,
             replication,
-            config,
+            config: config.map(|(name, value)| (name.to_owned(), value)).into(),
         }
     }
 }
@@ -122,16 +114,16 @@ fn wait_for_leaders(consumer: &BaseConsumer<Quiet>, names: &[String]) -> Result<
                         && partitions.all(|p| p.leader() >= 0)
                 })
             });
-            match led {
-                true => break,
-                false if Instant::now() > deadline => {
-                    return Err(Error::Topic {
-                        topic: name.clone(),
-                        problem: "has no leaders yet".to_owned(),
-                    });
-                }
-                false => std::thread::sleep(Duration::from_millis(50)),
+            if led {
+                break;
             }
+            if Instant::now() > deadline {
+                return Err(Error::Topic {
+                    topic: name.clone(),
+                    problem: "has no leaders yet".to_owned(),
+                });
+            }
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
     Ok(())
@@ -168,22 +160,14 @@ mod tests {
 
     #[test]
     fn layouts_become_topic_configuration() {
-        let seen = TopicSpec::of(Topic::IngestSeen, "p-", 3, 1);
-        assert_eq!(seen.name, "p-ingest-seen");
-        assert!(
-            seen.config
-                .contains(&("cleanup.policy".into(), "compact".into()))
-        );
-        let tensors = TopicSpec::of(Topic::Tensors, "", 3, 1);
-        assert!(
-            tensors
-                .config
-                .contains(&("retention.ms".into(), "86400000".into()))
-        );
-        assert!(
-            tensors
-                .config
-                .contains(&("max.message.bytes".into(), "8388608".into()))
-        );
+        let tensors = TopicSpec::of(Topic::Tensors, "p-", 3, 1);
+        assert_eq!(tensors.name, "p-tensors");
+        let expected = [
+            ("max.message.bytes", "8388608"),
+            ("cleanup.policy", "delete"),
+            ("retention.ms", "86400000"),
+        ];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(tensors.config, expected);
     }
 }

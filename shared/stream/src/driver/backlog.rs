@@ -73,9 +73,10 @@ impl Density {
         if offsets <= 0 {
             return 0;
         }
-        let share = match self.offsets > 0.0 {
-            true => (self.records / self.offsets).min(1.0),
-            false => 1.0,
+        let share = if self.offsets > 0.0 {
+            (self.records / self.offsets).min(1.0)
+        } else {
+            1.0
         };
         ((offsets as f64 * share).round() as i64).max(1)
     }
@@ -102,9 +103,10 @@ impl Pace {
 
     /// One a second where nothing was done yet.
     fn per_second(&self) -> f64 {
-        match self.done > 0.0 && self.busy > 0.0 {
-            true => self.done / self.busy,
-            false => 1.0,
+        if self.done > 0.0 && self.busy > 0.0 {
+            self.done / self.busy
+        } else {
+            1.0
         }
     }
 }

@@ -1,11 +1,11 @@
 //! The consumer's configuration, and what it tells of its group.
 
 use super::{backlog::Seen, shared::Shared};
-use crate::{Error, KafkaSettings, LoopSettings};
+use crate::{Error, KafkaSettings, LoopSettings, Spec};
 use parking_lot::Mutex;
 use rdkafka::{
     ClientConfig, ClientContext, Statistics, TopicPartitionList,
-    config::RDKafkaLogLevel,
+    config::{FromClientConfigAndContext as _, RDKafkaLogLevel},
     consumer::{BaseConsumer, Consumer as _, ConsumerContext},
     error::KafkaError,
     statistics::Partition,
@@ -14,7 +14,7 @@ use rdkafka::{
 use std::{
     collections::VecDeque,
     sync::{
-        Weak,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     time::Duration,
@@ -41,7 +41,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub fn new(topic: String, shared: Weak<Shared>) -> Self {
+    fn new(topic: String, shared: Weak<Shared>) -> Self {
         Self {
             topic,
             shared,
@@ -70,16 +70,17 @@ impl ConsumerContext for Context {
         let assigned = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         let shared = self.shared.upgrade();
         let Some(shared) = shared.filter(|_| !self.leaving.load(SeqCst)) else {
-            let given_back = match assigned {
-                true => consumer.incremental_assign(&TopicPartitionList::new()),
-                false => consumer.incremental_unassign(list),
+            let given_back = if assigned {
+                consumer.incremental_assign(&TopicPartitionList::new())
+            } else {
+                consumer.incremental_unassign(list)
             };
             if let Err(error) = given_back {
                 tracing::debug!(%error, "giving partitions back");
             }
             return;
         };
-        shared.metrics.rebalances.inc();
+        shared.metrics().rebalances.inc();
         let decision = match (assigned, consumer.assignment_lost()) {
             (true, _) => Decision::Assigned(partitions),
             (false, false) => Decision::Revoked(partitions),
@@ -105,23 +106,39 @@ impl ClientContext for Context {
             return;
         };
         let ours = shared.machine().partitions();
-        let now_ms = sightline_contracts::now_ms();
-        let mut backlog = shared.backlog();
         let known = |p: &&Partition| ours.contains(&p.partition) && p.next_offset >= 0;
-        for partition in topic.partitions.values().filter(known) {
+        let partitions = topic.partitions.values().filter(known);
+        shared.lag().seen(partitions.map(|partition| {
             let seen = Seen {
                 next_offset: partition.next_offset,
                 end: partition.ls_offset,
                 received: partition.rxmsgs,
                 queued: usize::try_from(partition.fetchq_cnt).unwrap_or(0),
             };
-            backlog.seen(partition.partition, seen, now_ms);
-        }
+            (partition.partition, seen)
+        }));
     }
 }
 
+/// The loop's consumer, which wakes the poller. It joins no group yet.
+pub(crate) fn connect(
+    kafka: &KafkaSettings,
+    settings: &LoopSettings,
+    spec: Spec,
+    shared: &Arc<Shared>,
+) -> Result<Arc<GroupConsumer>, Error> {
+    let config = config(kafka, settings, spec.service)?;
+    let topic = settings.prefixed(spec.input.name());
+    let context = Context::new(topic, Arc::downgrade(shared));
+    let mut consumer = GroupConsumer::from_config_and_context(&config, context)
+        .map_err(|error| Error::Settings(format!("kafka consumer: {error}")))?;
+    let signal = shared.poller().clone();
+    consumer.set_nonempty_callback(move || signal.wake());
+    Ok(Arc::new(consumer))
+}
+
 /// What exactly-once rests on is set last, so that no property given by hand changes it.
-pub(crate) fn config(
+fn config(
     kafka: &KafkaSettings,
     settings: &LoopSettings,
     service: &str,

@@ -1,10 +1,11 @@
 //! The loop's threads and tasks, around the [machine](crate::machine) that decides.
 
 mod backlog;
-mod claims;
 mod committer;
 mod consumer;
 mod fetched;
+mod lag;
+mod phase;
 mod poller;
 mod producer;
 mod refused;
@@ -13,22 +14,17 @@ mod signal;
 mod work;
 mod writing;
 
-use crate::{Error, KafkaSettings, LoopSettings, Metrics, Stage, Status};
+use crate::{Error, KafkaSettings, LoopSettings, Metrics, Stage, Status, machine::Machine};
 use clap::Args;
 use committer::Committer;
+use phase::Phase;
 use poller::Poller;
-use rdkafka::config::FromClientConfigAndContext as _;
 use shared::{Shared, TICK};
 use sightline_contracts::Topic;
-use std::{
-    cell::Cell,
-    sync::{Arc, atomic::Ordering::SeqCst},
-    time::{Duration, Instant},
-};
-use tokio::sync::{Semaphore, oneshot};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use work::Work;
-use writing::Writer;
 
 /// What a service is to the loop.
 #[derive(Debug, Clone, Copy)]
@@ -68,16 +64,12 @@ pub async fn run<S: Stage>(
     status: Status,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let Config {
-        kafka,
-        looping: settings,
-    } = config;
-    let problems = settings.problems();
+    let problems = config.looping.problems();
     if !problems.is_empty() {
         return Err(Error::Settings(problems.join("; ")));
     }
-    let stage = Arc::new(stage);
-    let mut running = Running::start(kafka, &settings, spec, stage, metrics, status.clone())?;
+    let drain_timeout = config.looping.drain_timeout;
+    let mut running = Running::start(stage, spec, config, metrics, status.clone())?;
     let early = tokio::select! {
         () = shutdown.cancelled() => None,
         ended = running.ended() => Some(ended),
@@ -86,7 +78,7 @@ pub async fn run<S: Stage>(
         Some(result) => result,
         None => {
             status.draining();
-            running.drain(settings.drain_timeout).await
+            running.drain(drain_timeout).await
         }
     };
     running.stop().await;
@@ -105,69 +97,41 @@ struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.shared.kill();
+        self.shared.advance(Phase::Killed);
         self.abandon.cancel();
     }
 }
 
 impl Running {
     fn start<S: Stage>(
-        kafka: KafkaSettings,
-        settings: &LoopSettings,
+        stage: S,
         spec: Spec,
-        stage: Arc<S>,
+        config: Config,
         metrics: Metrics,
         status: Status,
     ) -> Result<Self, Error> {
         status.start();
-        let shared = Arc::new(Shared::new(settings, metrics, status));
-        let topic = settings.prefixed(spec.input.name());
-        let config = consumer::config(&kafka, settings, spec.service)?;
-        let context = consumer::Context::new(topic.clone(), Arc::downgrade(&shared));
-        let mut consumer = consumer::GroupConsumer::from_config_and_context(&config, context)
-            .map_err(|error| Error::Settings(format!("kafka consumer: {error}")))?;
-        let signal = shared.poller.clone();
-        consumer.set_nonempty_callback(move || signal.wake());
-        let consumer = Arc::new(consumer);
+        let Config { kafka, looping } = config;
+        let shared = Arc::new(Shared::new(&looping, metrics, status));
+        let consumer = consumer::connect(&kafka, &looping, spec, &shared)?;
         let abandon = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let work = Arc::new(Work {
+        let work = Work::new(
             stage,
-            shared: shared.clone(),
-            writer: Writer::new(spec.service, settings),
-            permits: Semaphore::new(settings.max_concurrent),
-            attempt_timeout: settings.attempt_timeout,
-            abandon: abandon.clone(),
-        });
-        let committer = Committer {
-            consumer: consumer.clone(),
-            shared: shared.clone(),
-            kafka,
-            settings: settings.clone(),
-            spec,
-            topic: topic.clone(),
-            producers: Vec::new(),
-            turn: 0,
-            failures: 0,
-            batching: consumer::Batching::Several,
-            singles: 0,
-            claims: claims::Claims::default(),
-        };
-        let poller = Poller {
-            consumer,
-            queues: Vec::new(),
-            closed: Vec::new(),
-            shared: shared.clone(),
+            shared.clone(),
+            spec.service,
+            &looping,
+            abandon.clone(),
+        );
+        let poller = Poller::new(
+            consumer.clone(),
+            shared.clone(),
             work,
-            tasks: tasks.clone(),
-            runtime: tokio::runtime::Handle::current(),
+            tasks.clone(),
             spec,
-            instance: settings.instance.clone(),
-            topic,
-            subscribed: false,
-            complained: Cell::new(None),
-            measured: Instant::now(),
-        };
+            &looping,
+        );
+        let committer = Committer::new(consumer, shared.clone(), spec, kafka, looping);
         Ok(Self {
             committer: thread(spec.service, "commit", move || committer.run())?,
             poller: thread(spec.service, "poll", move || poller.run())?,
@@ -187,15 +151,13 @@ impl Running {
 
     async fn drain(&mut self, longest: Duration) -> Result<(), Error> {
         let deadline = tokio::time::sleep(longest);
-        self.shared.machine().drain();
-        self.shared.wake_committer();
+        self.shared.change(Machine::drain);
         tokio::select! {
             ended = &mut self.committer => ended.unwrap_or(Err(Error::Thread("commit")))?,
             ended = &mut self.poller => return ended.unwrap_or(Err(Error::Thread("poll"))),
             () = deadline => self.late().await?,
         };
-        self.shared.finished.store(true, SeqCst);
-        self.shared.poller.wake();
+        self.shared.advance(Phase::Leaving);
         match tokio::time::timeout(Duration::from_secs(8), &mut self.poller).await {
             Ok(ended) => ended.unwrap_or(Err(Error::Thread("poll"))),
             Err(_) => {
@@ -212,8 +174,7 @@ impl Running {
             records,
             "still in flight after the drain timeout; whoever comes next takes them up again"
         );
-        self.shared.late.store(true, SeqCst);
-        self.shared.wake_committer();
+        self.shared.advance(Phase::Late);
         match tokio::time::timeout(Duration::from_secs(2), &mut self.committer).await {
             Ok(ended) => ended.unwrap_or(Err(Error::Thread("commit"))),
             Err(_) => Ok(()),
@@ -222,7 +183,7 @@ impl Running {
 
     /// Ends what still runs.
     async fn stop(&mut self) {
-        self.shared.kill();
+        self.shared.advance(Phase::Killed);
         self.abandon.cancel();
         self.tasks.close();
         if tokio::time::timeout(TICK * 10, self.tasks.wait())

@@ -7,10 +7,11 @@
 use super::{
     consumer::{Context, Decision, GroupConsumer},
     fetched::Fetched,
+    phase::Phase,
     shared::{Shared, TICK},
     work::Work,
 };
-use crate::{Error, Record, Spec, Stage};
+use crate::{Error, LoopSettings, Record, Spec, Stage};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{Consumer as _, base_consumer::PartitionQueue},
@@ -18,9 +19,10 @@ use rdkafka::{
 };
 use std::{
     cell::Cell,
-    sync::{Arc, atomic::Ordering::SeqCst},
+    sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 use tracing::field::{Empty, display};
 
@@ -28,56 +30,89 @@ use tracing::field::{Empty, display};
 const TURN: usize = 256;
 
 pub(crate) struct Poller<S> {
-    pub consumer: Arc<GroupConsumer>,
-    pub queues: Vec<Queue>,
+    consumer: Arc<GroupConsumer>,
+    queues: Vec<Queue>,
     /// Queues that were closed; values that came by them may be in use.
-    pub closed: Vec<Queue>,
-    pub shared: Arc<Shared>,
-    pub work: Arc<Work<S>>,
-    pub tasks: TaskTracker,
-    pub runtime: tokio::runtime::Handle,
-    pub spec: Spec,
-    pub instance: String,
+    closed: Vec<Queue>,
+    shared: Arc<Shared>,
+    work: Arc<Work<S>>,
+    tasks: TaskTracker,
+    runtime: Handle,
+    spec: Spec,
+    instance: String,
     /// The topic's full name.
-    pub topic: String,
-    pub subscribed: bool,
+    topic: String,
+    subscribed: bool,
     /// When the last complaint was logged.
-    pub complained: Cell<Option<Instant>>,
+    complained: Cell<Option<Instant>>,
     /// When the backlog was last measured.
-    pub measured: Instant,
+    measured: Instant,
 }
 
-pub(crate) struct Queue {
+struct Queue {
     partition: i32,
     queue: Arc<PartitionQueue<Context>>,
 }
 
 impl<S: Stage> Poller<S> {
+    /// Must be called within a runtime, which the records' tasks are spawned on.
+    pub fn new(
+        consumer: Arc<GroupConsumer>,
+        shared: Arc<Shared>,
+        work: Work<S>,
+        tasks: TaskTracker,
+        spec: Spec,
+        settings: &LoopSettings,
+    ) -> Self {
+        Self {
+            consumer,
+            queues: Vec::new(),
+            closed: Vec::new(),
+            shared,
+            work: Arc::new(work),
+            tasks,
+            runtime: Handle::current(),
+            spec,
+            instance: settings.instance.clone(),
+            topic: settings.prefixed(spec.input.name()),
+            subscribed: false,
+            complained: Cell::new(None),
+            measured: Instant::now(),
+        }
+    }
+
     pub fn run(mut self) -> Result<(), Error> {
         loop {
-            self.shared.status.poll_tick();
-            if self.shared.killed() {
-                return Ok(());
-            }
-            if self.shared.finished.load(SeqCst) {
-                self.leave();
-                return Ok(());
+            self.shared.status().poll_tick();
+            match self.shared.phase() {
+                Phase::Starting | Phase::Late => {}
+                Phase::Running => self.subscribe()?,
+                Phase::Leaving => {
+                    self.leave();
+                    return Ok(());
+                }
+                Phase::Killed => return Ok(()),
             }
             if !self.turn()? {
-                self.shared.poller.wait(TICK);
+                self.shared.poller().wait(TICK);
             }
         }
     }
 
+    /// Joins the group, once.
+    fn subscribe(&mut self) -> Result<(), Error> {
+        if self.subscribed {
+            return Ok(());
+        }
+        self.subscribed = true;
+        let topic = self.topic.as_str();
+        self.consumer
+            .subscribe(&[topic])
+            .map_err(Error::fatal(format!("subscribe to {topic}")))
+    }
+
     /// One look at everything; true where there is more to do at once.
     fn turn(&mut self) -> Result<bool, Error> {
-        if !self.subscribed && self.shared.joined.load(SeqCst) {
-            self.subscribed = true;
-            let topic = self.topic.as_str();
-            self.consumer
-                .subscribe(&[topic])
-                .map_err(Error::fatal(format!("subscribe to {topic}")))?;
-        }
         self.serve_main_queue()?;
         let mut more = false;
         while let Some(decision) = self.consumer.context().next() {
@@ -126,13 +161,10 @@ impl<S: Stage> Poller<S> {
                 }
                 self.call("assign", &partitions, |c, list| c.incremental_assign(list));
                 // After librdkafka has asked where to start, so that our mark's transaction does not hold it up.
-                self.shared.machine().assigned(&partitions);
-                self.shared.wake_committer();
+                self.shared.change(|machine| machine.assigned(&partitions));
             }
             Decision::Revoked(partitions) => {
-                self.shared.machine().revoked(&partitions);
-                self.shared.marks.notify_waiters();
-                self.shared.wake_committer();
+                self.shared.change(|machine| machine.revoked(&partitions));
                 if partitions.is_empty() {
                     self.call("unassign", &partitions, |c, list| {
                         c.incremental_unassign(list)
@@ -140,8 +172,7 @@ impl<S: Stage> Poller<S> {
                 }
             }
             Decision::Lost(partitions) => {
-                self.shared.machine().lost(&partitions);
-                self.shared.marks.notify_waiters();
+                self.shared.change(|machine| machine.lost(&partitions));
                 self.close(&partitions);
                 self.call("unassign", &partitions, |c, list| {
                     c.incremental_unassign(list)
@@ -156,7 +187,7 @@ impl<S: Stage> Poller<S> {
         self.closed
             .retain(|q| q.partition != partition || Arc::strong_count(&q.queue) > 1);
         if let Some(mut queue) = self.consumer.split_partition_queue(&self.topic, partition) {
-            let signal = self.shared.poller.clone();
+            let signal = self.shared.poller().clone();
             queue.set_nonempty_callback(move || signal.wake());
             let queue = Arc::new(queue);
             self.queues.push(Queue { partition, queue });
@@ -167,7 +198,7 @@ impl<S: Stage> Poller<S> {
         let leaving = |q: &mut Queue| partitions.contains(&q.partition);
         self.closed.extend(self.queues.extract_if(.., leaving));
         for &partition in partitions {
-            self.shared.forget(partition);
+            self.shared.lag().forget(partition);
         }
     }
 
@@ -244,9 +275,7 @@ impl<S: Stage> Poller<S> {
 
     fn room(&self, partition: i32) -> bool {
         let mut machine = self.shared.machine();
-        let admits = machine.admits(self.shared.now());
-        self.shared.full.store(!admits, SeqCst);
-        admits && machine.flows(partition)
+        machine.admits(self.shared.now()) && machine.flows(partition)
     }
 
     fn taken(&self, fetched: Fetched) {
@@ -260,10 +289,8 @@ impl<S: Stage> Poller<S> {
                 .taken(record.partition, record.offset, record.size(), now);
         if let Some(ticket) = ticket {
             let dropped = record.headers.dropped() as u64;
-            self.shared.metrics.dropped_headers.inc_by(dropped);
-            self.shared
-                .backlog()
-                .taken(record.partition, record.offset, record.timestamp_ms, now);
+            self.shared.metrics().dropped_headers.inc_by(dropped);
+            self.shared.lag().taken(&record);
             // Of the highest level, so that every line that is logged has it, whatever the filter.
             record.span = tracing::error_span!(
                 parent: None,

@@ -1,44 +1,41 @@
-//! What the threads and tasks of one loop share.
+//! What the threads and tasks of one loop share: the machine, and how they wake each other.
 
-use super::{backlog::Backlog, refused::Refused, signal::Signal, writing::Resolved};
+use super::{
+    lag::Lag,
+    phase::{Phase, Progress},
+    refused::Refused,
+    signal::Signal,
+    writing::Resolved,
+};
 use crate::{LoopSettings, Metrics, Status, machine::*};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::{
-    sync::{
-        Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 use tokio::sync::Notify;
 
-/// What the marks of this process say: it is the process that dies, so all of its loops are one owner, and one that is
-/// started again within it has not died.
+/// The owner that this process's marks name. It is the process that dies of a record, so all of its loops are one owner,
+/// and a loop that is started again in the same process has not died.
 static THIS_PROCESS: LazyLock<Incarnation> = LazyLock::new(|| Incarnation(rand::random()));
 
-/// Threads look around at least this often, whatever the wake-ups say.
+/// Both threads look for work at least this often, whether they are woken or not.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 pub(crate) struct Shared {
     start: Instant,
     machine: Mutex<Machine<Resolved>>,
-    /// Goes with the machine's mutex: something may be due for the committer.
+    /// Wakes the committer, which waits with the machine's lock.
     due: Condvar,
-    pub poller: Arc<Signal>,
-    backlog: Mutex<Backlog>,
-    pub metrics: Metrics,
-    pub status: Status,
-    pub refused: Refused,
-    /// The committer has a producer: the consumer may join the group.
-    pub joined: AtomicBool,
-    /// The poller stopped taking for want of room.
-    pub full: AtomicBool,
-    /// The time to drain is over: the committer is to come to its end.
-    pub late: AtomicBool,
-    /// What alone records wait for may be settled, or they are no longer ours.
-    pub marks: Notify,
-    /// The committer is through: the consumer may leave the group.
-    pub finished: AtomicBool,
-    killed: AtomicBool,
+    /// Wakes the poller.
+    poller: Arc<Signal>,
+    /// Wakes the tasks of records that run alone.
+    marks: Notify,
+    progress: Progress,
+    lag: Lag,
+    refused: Refused,
+    metrics: Metrics,
+    status: Status,
 }
 
 impl Shared {
@@ -65,17 +62,13 @@ impl Shared {
             start: Instant::now(),
             machine: Mutex::new(machine),
             due: Condvar::new(),
-            poller: Arc::new(Signal::default()),
-            backlog: Mutex::default(),
+            poller: Arc::default(),
+            marks: Notify::new(),
+            progress: Progress::new(),
+            lag: Lag::new(metrics.clone()),
+            refused: Refused::default(),
             metrics,
             status,
-            refused: Refused::default(),
-            joined: AtomicBool::new(false),
-            full: AtomicBool::new(false),
-            late: AtomicBool::new(false),
-            marks: Notify::new(),
-            finished: AtomicBool::new(false),
-            killed: AtomicBool::new(false),
         }
     }
 
@@ -84,88 +77,105 @@ impl Shared {
         self.start.elapsed()
     }
 
+    /// The machine, to look at it or to note what concerns the calling thread alone. Everything else is a
+    /// [change](Self::change).
     pub fn machine(&self) -> MutexGuard<'_, Machine<Resolved>> {
-        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+        self.machine.lock()
     }
 
-    /// Not to be held while the machine is.
-    pub fn backlog(&self) -> MutexGuard<'_, Backlog> {
-        self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What waits, for the gauges.
-    pub fn measure(&self) {
-        let measured = self
-            .backlog()
-            .measure(self.now(), sightline_contracts::now_ms());
-        for (partition, records) in measured.lag {
-            self.metrics.lag(partition, records);
+    /// Changes the machine. Sets the gauges and the status accordingly, and wakes whoever may now have something to do.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Machine<Resolved>) -> T) -> T {
+        let mut machine = self.machine.lock();
+        let (was_open, flowed) = (machine.circuit_open(), machine.flowing());
+        let result = change(&mut machine);
+        let open = machine.circuit_open();
+        let wants_poller = machine.wants_poller() || machine.flowing() > flowed;
+        self.publish(machine.in_flight(), open);
+        drop(machine);
+        match (was_open, open) {
+            (false, true) => tracing::error!(
+                "circuit opened: more than half of the last minute's records failed"
+            ),
+            (true, false) => tracing::info!("circuit closed"),
+            _ => {}
         }
-        self.metrics.oldest.set(measured.age.as_secs_f64());
-        self.metrics.drain.set(measured.drain);
-        self.metrics.alone.set(self.machine().alone() as i64);
-    }
-
-    /// A partition is not ours any more, or ours anew.
-    pub fn forget(&self, partition: i32) {
-        self.backlog().forget(partition, self.now());
-        self.metrics.no_lag(partition);
-    }
-
-    /// Gives up the machine until the committer is woken or `longest` is over.
-    pub fn wait_due<'a>(
-        &self,
-        machine: MutexGuard<'a, Machine<Resolved>>,
-        longest: Duration,
-    ) -> MutexGuard<'a, Machine<Resolved>> {
-        let waited = self.due.wait_timeout(machine, longest);
-        waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-
-    pub fn wake_committer(&self) {
         self.due.notify_one();
-    }
-
-    /// Waits until the broker holds what an alone record last asked for; false where the record is no longer ours.
-    pub async fn marked(&self, ticket: Ticket) -> bool {
-        loop {
-            let changed = self.marks.notified();
-            tokio::pin!(changed);
-            // From here on no change is missed.
-            changed.as_mut().enable();
-            match self.machine().marked(ticket) {
-                Marked::Yes => return true,
-                Marked::Stale => return false,
-                Marked::NotYet => {}
-            }
-            self.wake_committer();
-            changed.await;
-        }
-    }
-
-    /// Wakes the poller if the machine has work for it, or room where there was none.
-    pub fn wake_poller_if_wanted(&self, wanted: bool) {
-        if wanted || self.full.load(SeqCst) {
+        self.marks.notify_waiters();
+        if wants_poller {
             self.poller.wake();
         }
+        result
     }
 
-    /// After a change: gauges, and the circuit's state.
-    pub fn publish(&self, in_flight: InFlight, circuit_open: bool) {
+    fn publish(&self, in_flight: InFlight, circuit_open: bool) {
         self.metrics.in_flight_bytes.set(in_flight.bytes as i64);
         self.metrics.in_flight_records.set(in_flight.records as i64);
         self.metrics.circuit_open(circuit_open);
         self.status.circuit_open(circuit_open);
     }
 
-    /// Everybody stops where they are, as if the process died.
-    pub fn kill(&self) {
-        self.killed.store(true, SeqCst);
-        self.poller.wake();
-        self.wake_committer();
+    /// Gives up the committer's lock until something changes or `longest` is over.
+    pub fn wait_for_change(
+        &self,
+        machine: &mut MutexGuard<'_, Machine<Resolved>>,
+        longest: Duration,
+    ) {
+        self.due.wait_for(machine, longest);
     }
 
-    pub fn killed(&self) -> bool {
-        self.killed.load(SeqCst)
+    /// Waits until the broker holds the mark that was last asked for a record that runs alone. False where the record is
+    /// no longer ours.
+    pub async fn marked(&self, ticket: Ticket) -> bool {
+        loop {
+            let changed = self.marks.notified();
+            tokio::pin!(changed);
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            let marked = self.machine().marked(ticket);
+            match marked {
+                Marked::Yes => return true,
+                Marked::Stale => return false,
+                Marked::NotYet => changed.await,
+            }
+        }
+    }
+
+    /// What wakes the poll thread.
+    pub fn poller(&self) -> &Arc<Signal> {
+        &self.poller
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.progress.phase()
+    }
+
+    /// Moves on to a phase, unless the loop is past it, and has both threads look at it.
+    pub fn advance(&self, to: Phase) {
+        self.progress.advance(to);
+        self.poller.wake();
+        self.due.notify_one();
+    }
+
+    /// Sets the gauges that no change sets.
+    pub fn measure(&self) {
+        self.lag.publish();
+        self.metrics.alone.set(self.machine().alone() as i64);
+    }
+
+    /// Not to be used while the machine is locked.
+    pub fn lag(&self) -> &Lag {
+        &self.lag
+    }
+
+    pub fn refused(&self) -> &Refused {
+        &self.refused
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub fn status(&self) -> &Status {
+        &self.status
     }
 }

@@ -5,7 +5,7 @@ use super::{
     writing::{Resolved, Writer},
 };
 use crate::{
-    Outcome, Record, Rejection, Stage,
+    LoopSettings, Outcome, Record, Rejection, Stage,
     machine::{Failed, Manner, Sign, Ticket},
     metrics::Kind,
 };
@@ -32,13 +32,13 @@ static BESIDE_OTHERS: RwLock<()> = RwLock::const_new(());
 type Alone = RwLockWriteGuard<'static, ()>;
 
 pub(crate) struct Work<S> {
-    pub stage: Arc<S>,
-    pub shared: Arc<Shared>,
-    pub writer: Writer,
-    pub permits: Semaphore,
-    pub attempt_timeout: Duration,
+    stage: S,
+    shared: Arc<Shared>,
+    writer: Writer,
+    permits: Semaphore,
+    attempt_timeout: Duration,
     /// Cancelled when the loop ends: what still runs is dropped.
-    pub abandon: CancellationToken,
+    abandon: CancellationToken,
 }
 
 /// Gives the ticket back if the task ends before the record is resolved.
@@ -50,12 +50,29 @@ struct Held<'a> {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            self.shared.machine().forgotten(ticket);
+            self.shared.change(|machine| machine.forgotten(ticket));
         }
     }
 }
 
 impl<S: Stage> Work<S> {
+    pub fn new(
+        stage: S,
+        shared: Arc<Shared>,
+        service: &'static str,
+        settings: &LoopSettings,
+        abandon: CancellationToken,
+    ) -> Self {
+        Self {
+            stage,
+            shared,
+            writer: Writer::new(service, settings),
+            permits: Semaphore::new(settings.max_concurrent),
+            attempt_timeout: settings.attempt_timeout,
+            abandon,
+        }
+    }
+
     /// Works on a record until it is resolved or no longer ours.
     pub async fn run(self: Arc<Self>, ticket: Ticket, record: Record, received: Instant) {
         let mut held = Held {
@@ -80,13 +97,13 @@ impl<S: Stage> Work<S> {
     ) {
         let mut alone = None;
         loop {
-            let refused = self.shared.refused.of(record.place()).outputs;
+            let refused = self.shared.refused().of(record.place()).outputs;
             let outcome = match (refused, ticket.manner) {
                 (Some(error), _) => Outcome::reject(Reason::TooLarge, error),
                 (None, Manner::Together) => self.beside_others(&record).await,
                 (None, Manner::Alone) => match self.alone(ticket, &record, &mut alone).await {
                     Some(outcome) => outcome,
-                    None => return self.shared.metrics.record(Kind::Dropped, 1),
+                    None => return self.shared.metrics().record(Kind::Dropped, 1),
                 },
                 (None, Manner::Crashed { died }) => {
                     record.attempt = died;
@@ -111,8 +128,7 @@ impl<S: Stage> Work<S> {
                         }
                         Failed::Stale => {
                             held.ticket = None;
-                            self.shared.metrics.record(Kind::Dropped, 1);
-                            self.shared.wake_poller_if_wanted(false);
+                            self.shared.metrics().record(Kind::Dropped, 1);
                             return;
                         }
                         Failed::Exhausted => {
@@ -156,7 +172,7 @@ impl<S: Stage> Work<S> {
         };
         // Not before: while it waits it kills nobody.
         *alone = Some(BESIDE_OTHERS.write().await);
-        self.shared.machine().execute(ticket);
+        self.shared.change(|machine| machine.execute(ticket));
         if !self.shared.marked(ticket).await {
             return None;
         }
@@ -176,8 +192,8 @@ impl<S: Stage> Work<S> {
     /// One attempt, bounded in time, panics caught.
     async fn attempt(&self, record: &Record) -> Outcome {
         let started = Instant::now();
-        let outcome = within(self.attempt_timeout, &*self.stage, record.again()).await;
-        self.shared.metrics.attempt(started.elapsed());
+        let outcome = within(self.attempt_timeout, &self.stage, record.again()).await;
+        self.shared.metrics().attempt(started.elapsed());
         outcome
     }
 
@@ -209,7 +225,7 @@ impl<S: Stage> Work<S> {
             Reason::Internal | Reason::AccessDenied => Sign::Bad,
             _ => Sign::Neutral,
         };
-        let left_out = self.shared.refused.of(record.place()).left_out;
+        let left_out = self.shared.refused().of(record.place()).left_out;
         let letter = self.writer.dead_letter(record, why, left_out, received);
         (letter, sign)
     }
@@ -222,21 +238,12 @@ impl<S: Stage> Work<S> {
         error: &str,
     ) -> Failed {
         let now = self.shared.now();
-        let (failed, in_flight, open) = {
-            let mut machine = self.shared.machine();
-            let was_open = machine.circuit_open();
-            let failed = machine.failed(ticket, record.attempt, after, now, rand::random());
-            let open = machine.circuit_open();
-            if open && !was_open {
-                tracing::error!(
-                    "circuit opened: more than half of the last minute's records failed"
-                );
-            }
-            (failed, machine.in_flight(), open)
-        };
-        self.shared.publish(in_flight, open);
+        let (attempt, jitter) = (record.attempt, rand::random());
+        let failed = self
+            .shared
+            .change(|machine| machine.failed(ticket, attempt, after, now, jitter));
         if let Failed::Again { after, .. } = failed {
-            self.shared.metrics.record(Kind::Retried, 1);
+            self.shared.metrics().record(Kind::Retried, 1);
             let _entered = record.span.enter();
             tracing::debug!(error, attempt = record.attempt, pause = ?after, "trying again");
         }
@@ -246,21 +253,11 @@ impl<S: Stage> Work<S> {
     fn resolve(&self, ticket: Ticket, resolved: Resolved, sign: Sign) {
         let now = self.shared.now();
         let bytes = resolved.size();
-        let (kept, in_flight, open) = {
-            let mut machine = self.shared.machine();
-            let was_open = machine.circuit_open();
-            let kept = machine.resolved(ticket, resolved, bytes, sign, now);
-            if was_open && !machine.circuit_open() {
-                tracing::info!("circuit closed");
-            }
-            (kept, machine.in_flight(), machine.circuit_open())
-        };
-        self.shared.publish(in_flight, open);
-        if kept {
-            self.shared.wake_committer();
-        } else {
-            self.shared.metrics.record(Kind::Dropped, 1);
-            self.shared.wake_poller_if_wanted(false);
+        let kept = self
+            .shared
+            .change(|machine| machine.resolved(ticket, resolved, bytes, sign, now));
+        if !kept {
+            self.shared.metrics().record(Kind::Dropped, 1);
         }
     }
 }

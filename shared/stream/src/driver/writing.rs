@@ -151,16 +151,17 @@ impl Writer {
 /// The headers that a dead letter takes over, and how many it leaves out; those that it writes anew count as neither.
 fn originals(original: &Headers, kept: bool) -> (Headers, usize) {
     let ours = |name: &str| {
-        name.starts_with("sightline-")
+        headers::describes_dead_letter(name)
             || [headers::TRACEPARENT, headers::TRACESTATE].contains(&name)
     };
     let theirs = original
         .iter()
         .filter(|(name, _)| !ours(name) || *name == headers::REPLAYED_FROM)
         .map(|(name, value)| (name.to_owned(), value.cloned()));
-    match kept {
-        true => (theirs.collect(), original.dropped()),
-        false => (Headers::default(), original.dropped() + theirs.count()),
+    if kept {
+        (theirs.collect(), original.dropped())
+    } else {
+        (Headers::default(), original.dropped() + theirs.count())
     }
 }
 
@@ -175,9 +176,10 @@ fn push_trace(all: &mut Headers, trace: &TraceContext) {
 fn shortened(error: &str) -> String {
     const LONGEST: usize = 4096;
     let end = error.floor_char_boundary(LONGEST);
-    match error.len() > end {
-        true => format!("{}…", &error[..end]),
-        false => error.to_owned(),
+    if error.len() > end {
+        format!("{}…", &error[..end])
+    } else {
+        error.to_owned()
     }
 }
 

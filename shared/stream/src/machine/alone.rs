@@ -1,7 +1,7 @@
 //! The machine's part about marks: partitions are claimed before records flow, given back with a word, and records that
 //! may have killed a process run alone. See [`mark`](super::mark).
 
-use super::{Epoch, Failed, Flow, Machine, Mark, Phase, Place, Share, Ticket};
+use super::{Epoch, Failed, Flow, Machine, Mark, Place, Producer, Share, Ticket};
 
 /// How a record is to be run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,9 +44,10 @@ impl<T> Machine<T> {
 
     /// New partitions whose committed offset has to be read from the broker, while nothing stands against it.
     pub fn unclaimed(&self) -> Vec<(i32, Epoch)> {
-        match self.phase == Phase::Idle && !self.draining {
-            true => self.unread(|share| share.fresh),
-            false => Vec::new(),
+        if self.producer == Producer::Idle && !self.draining {
+            self.unread(|share| share.fresh)
+        } else {
+            Vec::new()
         }
     }
 
@@ -87,8 +88,8 @@ impl<T> Machine<T> {
                 claims.push((found.partition, place));
             }
         }
-        if self.phase == Phase::Recovering && self.doubtful().is_empty() {
-            self.phase = Phase::Idle;
+        if self.producer == Producer::Recovering && self.doubtful().is_empty() {
+            self.producer = Producer::Idle;
         }
         claims
     }
@@ -129,10 +130,7 @@ impl<T> Machine<T> {
             }
             _ => true,
         };
-        match settled {
-            true => Marked::Yes,
-            false => Marked::NotYet,
-        }
+        if settled { Marked::Yes } else { Marked::NotYet }
     }
 
     /// The loop ends cleanly, and the next commit is its last: it says so of every partition.
@@ -226,7 +224,8 @@ mod tests {
         let (offset, mark) = (5, deaths(ME, 1));
         assert_eq!(batch.places[&0], Place { offset, mark });
         assert!(!machine.flows(0), "not before it is committed");
-        assert!(machine.committed(NOW));
+        machine.committed(NOW);
+        assert!(machine.flows(0));
         let ticket = machine.taken(0, 6, 1, NOW).unwrap();
         assert_eq!(ticket.manner, Manner::Together);
         machine.resolved(ticket, 6, 0, Sign::Good, NOW);
@@ -275,9 +274,10 @@ mod tests {
             let batch = machine.take_batch().unwrap();
             let text = batch.places[&0].mark.to_string();
             assert_eq!(text, "sightline1 owner=none deaths=1");
-            match doubt {
-                true => machine.doubted(),
-                false => drop(machine.committed(NOW)),
+            if doubt {
+                machine.doubted()
+            } else {
+                machine.committed(NOW)
             }
             assert_eq!(machine.releasable(), [0]);
         }
@@ -298,5 +298,23 @@ mod tests {
         machine.committed(NOW);
         assert!(machine.take_batch().is_none());
         assert_eq!(machine.releasable(), [0]);
+    }
+
+    #[test]
+    fn the_consumer_is_wanted_again_once_there_is_room() {
+        let mut machine = machine();
+        assign(&mut machine, Mark::default());
+        commit(&mut machine);
+        let tickets = [6, 7, 8].map(|offset| machine.taken(0, offset, 1, NOW).unwrap());
+        assert!(!machine.wants_poller(), "it has not asked");
+        assert!(!machine.admits(NOW));
+        for ticket in tickets {
+            machine.resolved(ticket, ticket.offset, 0, Sign::Good, NOW);
+        }
+        assert!(!machine.wants_poller(), "nothing is committed");
+        commit(&mut machine);
+        assert!(machine.wants_poller());
+        assert!(machine.admits(NOW));
+        assert!(!machine.wants_poller(), "it knows");
     }
 }

@@ -1,6 +1,6 @@
 //! The machine's part about transactions: when one is due, what it holds, and what its end means.
 
-use super::{Due, Epoch, Flow, Machine, Phase, Place};
+use super::{Due, Epoch, Flow, Machine, Place, Producer};
 use std::{collections::BTreeMap, time::Duration};
 
 /// What one transaction is to hold.
@@ -24,7 +24,7 @@ pub(super) struct Ready<T> {
 impl<T> Machine<T> {
     /// When the next transaction is due.
     pub fn due(&self, now: Duration) -> Due {
-        if self.phase != Phase::Idle {
+        if self.producer != Producer::Idle {
             return Due::Never;
         }
         let waiting = self.ready.len() + self.wanted().count();
@@ -40,7 +40,7 @@ impl<T> Machine<T> {
     /// Takes what the next transaction is to hold; none where nothing current is left. What belongs to an older epoch
     /// is dropped here.
     pub fn take_batch(&mut self) -> Option<Batch<T>> {
-        if self.phase != Phase::Idle {
+        if self.producer != Producer::Idle {
             return None;
         }
         let mut batch = Batch {
@@ -73,7 +73,7 @@ impl<T> Machine<T> {
             let share = self.shares.get(&partition)?;
             Some((partition, share.tenure, place))
         });
-        self.phase = Phase::Committing {
+        self.producer = Producer::Committing {
             bytes: batch.bytes,
             records: batch.results.len(),
             places: places.collect(),
@@ -89,33 +89,26 @@ impl<T> Machine<T> {
         let mark = self.shares.get(&ready.partition)?.moved(self.incarnation);
         Some(Place {
             offset: ready.offset + 1,
-            mark: match self.ending {
-                true => mark.released(),
-                false => mark,
-            },
+            mark: if self.ending { mark.released() } else { mark },
         })
     }
 
-    /// The running commit succeeded. Says whether a partition gives records that gave none before.
-    pub fn committed(&mut self, now: Duration) -> bool {
-        let mut opened = false;
+    /// The running commit succeeded. Partitions may flow now that did not before.
+    pub fn committed(&mut self, now: Duration) {
         for (partition, tenure, place) in self.end_of_commit() {
             let share = self.shares.get_mut(&partition);
             if let Some(share) = share.filter(|share| share.tenure == tenure) {
-                let closed = !share.flows();
                 share.settled(place);
-                opened |= closed && share.flows();
             }
         }
         self.last_commit = Some(now);
-        self.phase = Phase::Idle;
-        opened
+        self.producer = Producer::Idle;
     }
 
     /// The running commit failed, or nobody knows: everything taken is dropped until the broker has been asked.
     pub fn doubted(&mut self) {
         self.end_of_commit();
-        self.phase = Phase::Recovering;
+        self.producer = Producer::Recovering;
         for partition in self.partitions() {
             let epoch = self.next_epoch();
             if let Some(share) = self.dropped(partition) {
@@ -130,8 +123,8 @@ impl<T> Machine<T> {
     }
 
     fn end_of_commit(&mut self) -> Vec<(i32, Epoch, Place)> {
-        match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Committing {
+        match std::mem::replace(&mut self.producer, Producer::Idle) {
+            Producer::Committing {
                 bytes,
                 records,
                 places,

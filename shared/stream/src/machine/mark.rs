@@ -83,9 +83,10 @@ impl Mark {
                 left,
                 suspect: suspect.map(|suspect| Suspect {
                     executing: false,
-                    died: match suspect.executing {
-                        true => suspect.died.saturating_add(died),
-                        false => suspect.died,
+                    died: if suspect.executing {
+                        suspect.died.saturating_add(died)
+                    } else {
+                        suspect.died
                     },
                     ..suspect
                 }),

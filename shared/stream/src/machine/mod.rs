@@ -71,11 +71,13 @@ pub(crate) enum Failed {
     Stale,
 }
 
+/// What the transactional producers are doing.
 #[derive(Debug, PartialEq, Eq)]
-enum Phase {
-    /// No producer yet, or a new one is being made after a doubt.
+enum Producer {
+    /// They are being made: at the start, and anew after a doubt.
     Recovering,
     Idle,
+    /// A transaction runs.
     Committing {
         bytes: usize,
         records: usize,
@@ -116,8 +118,10 @@ pub(crate) struct Machine<T> {
     ready: VecDeque<Ready<T>>,
     ready_bytes: usize,
     in_flight: InFlight,
-    phase: Phase,
+    producer: Producer,
     last_commit: Option<Duration>,
+    /// The consumer was last told to leave records where they are.
+    refused: bool,
     draining: bool,
     ending: bool,
     /// A planted fault: epochs are not looked at.
@@ -144,8 +148,9 @@ impl<T> Machine<T> {
             ready: VecDeque::new(),
             ready_bytes: 0,
             in_flight: InFlight::default(),
-            phase: Phase::Recovering,
+            producer: Producer::Recovering,
             last_commit: None,
+            refused: false,
             draining: false,
             ending: false,
             #[cfg(test)]
@@ -187,10 +192,10 @@ impl<T> Machine<T> {
     /// Takes out the revoked partitions that may be given back now: none while a commit runs or is to say that they
     /// end cleanly. That is tried once: who comes next waits for it, and after a doubt it is not worth more waiting.
     pub fn releasable(&mut self) -> Vec<i32> {
-        if matches!(self.phase, Phase::Committing { .. }) {
+        if matches!(self.producer, Producer::Committing { .. }) {
             return Vec::new();
         }
-        let (idle, ending) = (self.phase == Phase::Idle, self.ending);
+        let (idle, ending) = (self.producer == Producer::Idle, self.ending);
         let leaves = |share: &Share<T>| {
             share.flow == Flow::Leaving && !(idle && share.wanted(ending).is_some())
         };
@@ -208,15 +213,25 @@ impl<T> Machine<T> {
 
     /// Whether the consumer may hand over a record: bounds, circuit and drain allow it.
     pub fn admits(&mut self, now: Duration) -> bool {
+        let admits = self.has_room() && self.breaker.admits(now);
+        self.refused = !admits;
+        admits
+    }
+
+    fn has_room(&self) -> bool {
         !self.draining
             && self.in_flight.bytes < self.limits.bytes
             && self.in_flight.records < self.limits.records
-            && self.breaker.admits(now)
     }
 
     /// Whether records of this partition are wanted.
     pub fn flows(&self, partition: i32) -> bool {
         self.shares.get(&partition).is_some_and(Share::flows)
+    }
+
+    /// How many partitions' records are wanted.
+    pub fn flowing(&self) -> usize {
+        self.shares.values().filter(|share| share.flows()).count()
     }
 
     /// A record came. None: it isn't ours to work on (revoked, in doubt, or delivered before), forget it.
@@ -359,14 +374,16 @@ impl<T> Machine<T> {
 
     /// Whether everything taken is committed, after [`drain`](Self::drain).
     pub fn drained(&self) -> bool {
-        let committing = matches!(self.phase, Phase::Committing { .. });
+        let committing = matches!(self.producer, Producer::Committing { .. });
         self.draining && !committing && self.ready.is_empty() && self.running() == 0
     }
 
-    /// Whether the consumer's thread has something to do that no record tells it.
+    /// Whether the consumer's thread has something to do that no new record tells it: a partition waits for it, or
+    /// records that it left where they were may be taken now.
     pub fn wants_poller(&self) -> bool {
         let waiting = |share: &Share<T>| matches!(share.flow, Flow::Seeking | Flow::Leaving);
-        self.shares.values().any(waiting)
+        let admits_again = self.refused && self.has_room() && !self.breaker.is_open();
+        admits_again || self.shares.values().any(waiting)
     }
 
     /// Records taken, still ours and not yet resolved.

@@ -82,9 +82,10 @@ impl<T> Share<T> {
     /// The broker holds our mark: records may flow.
     pub fn claimed(&mut self, place: Place) {
         self.held = Some(place);
-        self.flow = match self.fresh {
-            true => Flow::Open,
-            false => Flow::Seeking,
+        self.flow = if self.fresh {
+            Flow::Open
+        } else {
+            Flow::Seeking
         };
         self.fresh = false;
     }

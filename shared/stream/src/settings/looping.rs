@@ -201,9 +201,10 @@ impl LoopSettings {
 fn host_name() -> String {
     let name = gethostname::gethostname().to_string_lossy().into_owned();
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    match name.is_empty() {
-        true => "0".to_owned(),
-        false => name.replace(|c| !plain(c), "-"),
+    if name.is_empty() {
+        "0".to_owned()
+    } else {
+        name.replace(|c| !plain(c), "-")
     }
 }
 

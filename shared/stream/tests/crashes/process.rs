@@ -65,9 +65,10 @@ async fn process(record: Record, killer: Option<u32>) -> Outcome {
         std::process::abort();
     }
     tokio::time::sleep(Duration::from_millis(1 + u64::from(number % 7))).await;
-    match number.is_multiple_of(11) && record.attempt == 1 {
-        true => Outcome::retry("works the second time"),
-        false => pass_on(record),
+    if number.is_multiple_of(11) && record.attempt == 1 {
+        Outcome::retry("works the second time")
+    } else {
+        pass_on(record)
     }
 }
 

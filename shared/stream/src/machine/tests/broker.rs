@@ -218,9 +218,10 @@ impl Broker {
             t.open.as_ref().is_some_and(moves)
                 || t.completing.as_ref().is_some_and(|(open, _)| moves(open))
         });
-        match unstable {
-            true => Err(Refused::Unstable),
-            false => Ok(self.committed[partition as usize].map(|(_, place)| place)),
+        if unstable {
+            Err(Refused::Unstable)
+        } else {
+            Ok(self.committed[partition as usize].map(|(_, place)| place))
         }
     }
 

@@ -258,9 +258,10 @@ impl Process {
             if late || self.stopping == Stopping::Parting {
                 return self.leave(broker);
             }
-            match self.producers.len() < PRODUCERS {
-                true => self.recover(broker),
-                false => self.read_committed(broker),
+            if self.producers.len() < PRODUCERS {
+                self.recover(broker)
+            } else {
+                self.read_committed(broker)
             }
             return Ok(());
         }

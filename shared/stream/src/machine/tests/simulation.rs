@@ -296,9 +296,10 @@ impl Simulation {
                 return Err(format!("input {id} came out {times} times"));
             }
         }
-        match self.processes.iter().all(Process::idle) {
-            true => Ok(()),
-            false => Err("something is still in flight".to_owned()),
+        if self.processes.iter().all(Process::idle) {
+            Ok(())
+        } else {
+            Err("something is still in flight".to_owned())
         }
     }
 

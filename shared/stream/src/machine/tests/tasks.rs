@@ -117,10 +117,7 @@ impl Tasks {
                 if !late {
                     machine.execute(task.ticket);
                 }
-                match late {
-                    true => Step::Runs,
-                    false => Step::Starts,
-                }
+                if late { Step::Runs } else { Step::Starts }
             }
         };
     }
@@ -149,9 +146,10 @@ impl Tasks {
             match machine.failed(task.ticket, task.attempt, None, now, 0.5) {
                 Failed::Again { counts, .. } => {
                     task.attempt += u32::from(counts);
-                    task.step = match task.alone() {
-                        true => Step::Rests,
-                        false => Step::Waits,
+                    task.step = if task.alone() {
+                        Step::Rests
+                    } else {
+                        Step::Waits
                     };
                     return Ok(true);
                 }

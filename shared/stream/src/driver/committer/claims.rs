@@ -1,7 +1,7 @@
 //! Partitions are claimed before their records flow: the commit thread reads what the broker holds for them, and the
 //! machine says what mark of ours is to stand there. See [`machine`](crate::machine).
 
-use super::committer::Committer;
+use super::Committer;
 use crate::machine::{Epoch, Found, Mark, Place, Running};
 use rdkafka::{Offset, TopicPartitionList, consumer::Consumer as _, error::KafkaError};
 use std::{
@@ -60,9 +60,8 @@ impl Committer {
     }
 
     pub(super) fn learned(&self, found: &[Found]) {
-        let claims = self.shared.machine().learned(found);
+        let claims = self.shared.change(|machine| machine.learned(found));
         claims.iter().for_each(explain);
-        self.shared.wake_poller_if_wanted(true);
     }
 
     pub(super) fn find(

@@ -1,8 +1,10 @@
 //! The commit thread: transaction calls block, so they have a thread of their own.
 
+mod claims;
+
 use super::{
-    claims::{self, Claims},
     consumer::{self, Batching, GroupConsumer},
+    phase::Phase,
     producer::{Failure, Transactional},
     shared::{Shared, TICK},
     writing::Resolved,
@@ -10,16 +12,17 @@ use super::{
 use crate::{
     Error, KafkaSettings, LoopSettings, Spec,
     client::dispose,
-    machine::{Batch, Due},
+    machine::{Batch, Due, Machine},
     metrics::Kind,
     trace,
 };
+use claims::Claims;
 use rdkafka::{
     consumer::Consumer as _,
     error::{KafkaError, RDKafkaErrorCode as Code},
 };
 use std::{
-    sync::{Arc, atomic::Ordering::SeqCst},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -28,21 +31,21 @@ const SINGLES: u32 = 100;
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 
 pub(crate) struct Committer {
-    pub consumer: Arc<GroupConsumer>,
-    pub shared: Arc<Shared>,
-    pub kafka: KafkaSettings,
-    pub settings: LoopSettings,
-    pub spec: Spec,
+    consumer: Arc<GroupConsumer>,
+    shared: Arc<Shared>,
+    kafka: KafkaSettings,
+    settings: LoopSettings,
+    spec: Spec,
     /// The input topic's full name.
-    pub topic: String,
-    pub producers: Vec<Transactional>,
-    pub turn: usize,
+    topic: String,
+    producers: Vec<Transactional>,
+    turn: usize,
     /// Commits that failed in a row.
-    pub failures: u32,
-    pub batching: Batching,
+    failures: u32,
+    batching: Batching,
     /// Commits since single records were last sent for want of knowing which one is too large.
-    pub singles: u32,
-    pub claims: Claims,
+    singles: u32,
+    claims: Claims,
 }
 
 /// What there is to do.
@@ -61,10 +64,32 @@ struct Tried {
 }
 
 impl Committer {
+    pub fn new(
+        consumer: Arc<GroupConsumer>,
+        shared: Arc<Shared>,
+        spec: Spec,
+        kafka: KafkaSettings,
+        settings: LoopSettings,
+    ) -> Self {
+        Self {
+            consumer,
+            shared,
+            kafka,
+            spec,
+            topic: settings.prefixed(spec.input.name()),
+            settings,
+            producers: Vec::new(),
+            turn: 0,
+            failures: 0,
+            batching: Batching::Several,
+            singles: 0,
+            claims: Claims::default(),
+        }
+    }
+
     pub fn run(mut self) -> Result<(), Error> {
         self.recover()?;
-        self.shared.joined.store(true, SeqCst);
-        self.shared.poller.wake();
+        self.shared.advance(Phase::Running);
         loop {
             match self.wait() {
                 Next::Look => self.look(),
@@ -73,7 +98,7 @@ impl Committer {
             }
         }
         self.part()?;
-        self.shared.status.producer_ready(false);
+        self.shared.status().producer_ready(false);
         self.dispose_of_producers();
         Ok(())
     }
@@ -85,7 +110,7 @@ impl Committer {
         };
         match tried.result {
             Ok(()) => self.committed(tried.batch, tried.started),
-            Err(_) if self.shared.killed() => Ok(()),
+            Err(_) if self.killed() => Ok(()),
             Err(failure) => self.failed(tried.batch, failure, tried.started),
         }
     }
@@ -115,7 +140,7 @@ impl Committer {
 
     /// The last commit says of each partition that we end cleanly. If it fails, whoever comes next counts one.
     fn part(&mut self) -> Result<(), Error> {
-        if self.shared.killed() || self.producers.len() < self.settings.producers {
+        if self.killed() || self.producers.len() < self.settings.producers {
             return Ok(());
         }
         self.shared.machine().part();
@@ -124,13 +149,14 @@ impl Committer {
         };
         match tried.result {
             Ok(()) => {
-                self.shared.machine().committed(self.shared.now());
+                let now = self.shared.now();
+                self.shared.change(|machine| machine.committed(now));
                 self.account(tried.batch, tried.started.elapsed());
             }
             Err(Failure { error, .. }) => {
                 tracing::warn!(%error, "could not say that the partitions are given back cleanly");
                 self.abort();
-                self.shared.machine().doubted();
+                self.shared.change(Machine::doubted);
             }
         }
         Ok(())
@@ -153,7 +179,7 @@ impl Committer {
     fn wait(&self) -> Next {
         let mut machine = self.shared.machine();
         loop {
-            self.shared.status.commit_tick();
+            self.shared.status().commit_tick();
             if self.stopped() || machine.drained() {
                 return Next::End;
             }
@@ -166,12 +192,17 @@ impl Committer {
             if self.claims.due() && !machine.unclaimed().is_empty() {
                 return Next::Look;
             }
-            machine = self.shared.wait_due(machine, longest);
+            self.shared.wait_for_change(&mut machine, longest);
         }
     }
 
+    /// Nothing more is to be committed, even if something is left.
     fn stopped(&self) -> bool {
-        self.shared.killed() || self.shared.late.load(SeqCst)
+        self.shared.phase() >= Phase::Late
+    }
+
+    fn killed(&self) -> bool {
+        self.shared.phase() == Phase::Killed
     }
 
     /// Nobody needs a producer any more.
@@ -182,20 +213,9 @@ impl Committer {
     fn committed(&mut self, batch: Batch<Resolved>, started: Instant) -> Result<(), Error> {
         self.turn = self.turn.wrapping_add(1);
         self.failures = 0;
-        let (wanted, in_flight, open) = {
-            let mut machine = self.shared.machine();
-            let opened = machine.committed(self.shared.now());
-            let in_flight = machine.in_flight();
-            let wanted = opened || machine.wants_poller();
-            (wanted, in_flight, machine.circuit_open())
-        };
-        self.shared.marks.notify_waiters();
-        self.shared.wake_poller_if_wanted(wanted);
-        self.shared.publish(in_flight, open);
         let now = self.shared.now();
-        self.shared
-            .backlog()
-            .committed(&batch.places, batch.results.len(), now);
+        self.shared.change(|machine| machine.committed(now));
+        self.shared.lag().committed(&batch);
         self.account(batch, started.elapsed());
         if self.batching == Batching::Single {
             self.singles += 1;
@@ -208,7 +228,7 @@ impl Committer {
     }
 
     fn account(&self, batch: Batch<Resolved>, took: Duration) {
-        let metrics = &self.shared.metrics;
+        let metrics = self.shared.metrics();
         match batch.results.len() {
             0 => tracing::debug!(partitions = ?batch.places.keys(), ?took, "marked"),
             records => metrics.commit(took, records),
@@ -217,7 +237,7 @@ impl Committer {
         for resolved in batch.results {
             metrics.committed_after(resolved.received.elapsed());
             trace::committed(&resolved.span, resolved.reason);
-            self.shared.refused.settled(resolved.place());
+            self.shared.refused().settled(resolved.place());
             if let Some(notified) = resolved.notified_ms {
                 metrics.end_to_end(now_ms - notified);
             }
@@ -238,10 +258,9 @@ impl Committer {
         failure: Failure,
         started: Instant,
     ) -> Result<(), Error> {
-        self.shared.metrics.aborts.inc();
-        self.shared
-            .metrics
-            .record(Kind::Dropped, batch.results.len() as u64);
+        let metrics = self.shared.metrics();
+        metrics.aborts.inc();
+        metrics.record(Kind::Dropped, batch.results.len() as u64);
         // The broker also fences who lets a transaction get too old, a process that was stopped for a while, say.
         // Only a younger one proves a clone.
         if failure.fenced() && started.elapsed() < self.settings.transaction_timeout * 8 / 10 {
@@ -250,10 +269,8 @@ impl Committer {
         self.look_for_too_large(&batch, &failure);
         tracing::warn!(error = %failure.error, records = batch.results.len(), "commit failed; starting over from what the broker holds");
         self.abort();
-        self.shared.machine().doubted();
-        self.shared.marks.notify_waiters();
-        self.shared.backlog().doubted(self.shared.now());
-        self.shared.wake_poller_if_wanted(true);
+        self.shared.change(Machine::doubted);
+        self.shared.lag().doubted();
         self.failures += 1;
         if self.failures > 1 {
             self.pause(self.failures - 1);
@@ -272,9 +289,9 @@ impl Committer {
             self.batching = Batching::Single;
         } else if resolved.reason.is_none() {
             let error = format!("the broker refuses the output of {size} bytes: too large");
-            self.shared.refused.outputs(place, error);
+            self.shared.refused().outputs(place, error);
         } else {
-            let left_out = self.shared.refused.dead_letter(place);
+            let left_out = self.shared.refused().dead_letter(place);
             let (partition, offset) = place;
             tracing::warn!(
                 partition,
@@ -288,10 +305,10 @@ impl Committer {
 
     /// A call that blocks, as long as the brokers are away even: that is not a reason to be restarted.
     fn calling<T>(&self, call: impl FnOnce() -> T) -> T {
-        self.shared.status.calling(true);
+        self.shared.status().calling(true);
         let result = call();
-        self.shared.status.commit_tick();
-        self.shared.status.calling(false);
+        self.shared.status().commit_tick();
+        self.shared.status().calling(false);
         result
     }
 
@@ -304,9 +321,9 @@ impl Committer {
 
     /// New producers, which fence the old; then the committed offsets, as the broker has them.
     fn recover(&mut self) -> Result<(), Error> {
-        self.shared.status.producer_ready(false);
+        self.shared.status().producer_ready(false);
         if !self.producers.is_empty() {
-            self.shared.metrics.recycles.inc();
+            self.shared.metrics().recycles.inc();
             self.dispose_of_producers();
         }
         for number in 0..self.settings.producers {
@@ -332,8 +349,7 @@ impl Committer {
                 }
             }
         }
-        self.shared.status.producer_ready(true);
-        self.shared.wake_poller_if_wanted(true);
+        self.shared.status().producer_ready(true);
         Ok(())
     }
 
@@ -349,7 +365,7 @@ impl Committer {
         let mut tries = 0;
         let mut made: Option<Transactional> = None;
         while !self.ending() {
-            self.shared.status.commit_tick();
+            self.shared.status().commit_tick();
             let producer = match made.take() {
                 Some(producer) => producer,
                 None => Transactional::new(&config)?,
@@ -382,7 +398,7 @@ impl Committer {
         let nominal = Duration::from_millis(100) * 2u32.saturating_pow(failures.min(8));
         let deadline = Instant::now() + nominal.min(LONGEST_BACKOFF);
         while Instant::now() < deadline && !self.ending() {
-            self.shared.status.commit_tick();
+            self.shared.status().commit_tick();
             std::thread::sleep(TICK.min(deadline.saturating_duration_since(Instant::now())));
         }
     }
