@@ -29,6 +29,8 @@ mod group;
 pub mod hooks;
 mod journal;
 mod log;
+mod reply;
+mod settings;
 mod sync;
 mod topics;
 mod txn;

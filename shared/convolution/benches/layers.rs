@@ -98,12 +98,11 @@ fn program(
     };
     let mut net = Builder::new(inputs, Normalisation::default(), isa.precision())?;
     let x = net.input();
-    let residual = match residual {
-        true => {
-            let conv = convolution(isa, shape, &net, x, None)?;
-            Some(net.convolution(x, conv, None, true)?)
-        }
-        false => None,
+    let residual = if residual {
+        let conv = convolution(isa, shape, &net, x, None)?;
+        Some(net.convolution(x, conv, None, true)?)
+    } else {
+        None
     };
     let conv = convolution(isa, shape, &net, x, residual)?;
     let y = net.convolution(x, conv, residual, true)?;

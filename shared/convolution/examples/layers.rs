@@ -1,17 +1,18 @@
 //! Times every distinct layer shape of a ResNet-101 with random weights, and the whole network.
 //!
 //! `cargo run --release -p sightline-convolution --example layers -- [width 64] [batch 1] [threads 2]
-//! [rounds 20]` prints, for each shape, how often it occurs, its least time, and its share of what a
-//! loop of multiply-adds on registers reaches in the same run.
-
-use std::collections::BTreeMap;
-use std::error::Error;
-use std::time::{Duration, Instant};
+//! [rounds 20] [precision f32]` prints, for each shape, how often it occurs, its least time, and its share of the
+//! register peak, measured in the same run.
 
 use candle_core::{Device, Tensor};
 use sightline_convolution::{
     Builder, Conv2d, Grid, Grids, Isa, Node, Normalisation, Precision, Program, Shape, Threads,
     Timing, Window, peak,
+};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    time::{Duration, Instant},
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;

@@ -1,43 +1,44 @@
-//! Zeroed `f32` storage that starts on a cache line, so that full vectors never straddle two.
+//! Zeroed `f32` storage, aligned to cache lines so that a full vector never crosses two.
 //!
-//! Blocks lie one after the other in regions for which the system is asked for large pages: a model's weights, which
-//! pass through the cores once an image, then need a hundredth of the address translations.
-
-use std::sync::{Arc, Mutex, PoisonError};
+//! Blocks are allocated one after the other from regions that ask the system for huge pages. A model's weights are
+//! read once an image; huge pages cut the TLB misses of that to a hundredth.
 
 use memmap2::{MmapMut, MmapRaw};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 const ALIGNMENT: usize = 64;
 
 /// Bytes of a region. A block of more than half of it gets one of its own.
 const REGION: usize = 64 << 20;
 
-/// The region that the next blocks come from, and how much of it is taken. What was given back is not given out
-/// again: that keeps all of it zero.
+/// The region that the next blocks come from, and the bytes of it that are allocated. Freed blocks are not reused, so
+/// that every new block is zero.
 static OPEN: Mutex<Option<(Arc<MmapRaw>, usize)>> = Mutex::new(None);
 
 /// A fixed-size block of floats.
 ///
-/// It can be lent to several threads as a pointer ([`Aligned::pointer`]); whoever writes through that
-/// vouches that no one else touches the same floats meanwhile.
+/// Several threads may write it through [`Aligned::pointer`]; each guarantees that no other thread accesses the same
+/// floats meanwhile.
 pub(crate) struct Aligned {
-    /// The block's, until the last of its blocks is gone.
+    /// The region that holds the block; it is unmapped with its last block.
     region: Arc<MmapRaw>,
-    /// Where it starts there, in bytes.
+    /// Bytes from the region's start.
     offset: usize,
     floats: usize,
 }
 
 impl Aligned {
-    /// That many zeros.
+    /// A block of `floats` zeros.
     pub(crate) fn zeroed(floats: usize) -> Self {
         let bytes = floats
             .checked_mul(size_of::<f32>())
             .and_then(|bytes| bytes.checked_next_multiple_of(ALIGNMENT))
             .unwrap_or_else(|| panic!("{floats} floats exceed the address space"));
-        let (region, offset) = match bytes > REGION / 2 {
-            true => (region(bytes), 0),
-            false => share(bytes),
+        let (region, offset) = if bytes > REGION / 2 {
+            (region(bytes), 0)
+        } else {
+            share(bytes)
         };
         Self {
             region,
@@ -68,9 +69,9 @@ impl Aligned {
     }
 }
 
-/// Takes `bytes` bytes of the open region, or of a new one where that has not as many left.
+/// Allocates `bytes` bytes of the open region, or of a new one if the open one is too full.
 fn share(bytes: usize) -> (Arc<MmapRaw>, usize) {
-    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut open = OPEN.lock();
     let (region, taken) = match open.take() {
         Some((region, taken)) if taken + bytes <= REGION => (region, taken),
         _ => (region(REGION), 0),
@@ -79,7 +80,7 @@ fn share(bytes: usize) -> (Arc<MmapRaw>, usize) {
     (region, taken)
 }
 
-/// That many zeroed bytes, which take up memory as they are written.
+/// Maps `bytes` zeroed bytes; the system provides pages as they are written.
 fn region(bytes: usize) -> Arc<MmapRaw> {
     let map = match MmapMut::map_anon(bytes) {
         Ok(map) => map,

@@ -1,26 +1,30 @@
-//! The description of a network, step by step.
+//! The builder of a network.
 
+use crate::{
+    convolution::Conv2d,
+    error::{Error, expect},
+    grid::Grid,
+    input::{Normalisation, Scaling},
+    pooling::Window,
+    precision::Precision,
+    program::Program,
+    shape::Shape,
+    step::{Node, Operation, Step},
+    threads::Threads,
+};
 use std::sync::Arc;
 
-use crate::convolution::Conv2d;
-use crate::error::{Error, expect};
-use crate::grid::Grid;
-use crate::input::{Normalisation, Scaling};
-use crate::pooling::Window;
-use crate::precision::Precision;
-use crate::program::Program;
-use crate::shape::Shape;
-use crate::step::{Node, Operation, Step};
-use crate::threads::Threads;
-
-/// Describes a network, step by step.
+/// Builds a network step by step.
+///
+/// Methods return [`Error::Size`] if channels disagree, and [`Error::Unsupported`] for a node of another builder,
+/// mixed precisions or mismatched grids.
 pub struct Builder {
     steps: Vec<Step>,
     scaling: Scaling,
 }
 
 impl Builder {
-    /// A network over images of `channels` planes, whose first convolutions are of that precision.
+    /// A network over images of `channels` channels, with its first convolutions in `precision`.
     pub fn new(
         channels: usize,
         normalisation: Normalisation,
@@ -40,19 +44,19 @@ impl Builder {
         })
     }
 
-    /// The images, normalised.
+    /// The normalised images.
     pub fn input(&self) -> Node {
         Node(0)
     }
 
-    /// What the bytes of a node stand for, where its activations are bytes.
+    /// The quantization of a node's result; meaningful for int8 only.
     pub fn grid(&self, node: Node) -> Result<Grid, Error> {
         let step = self.steps.get(node.0);
         step.map(|step| step.grid)
             .ok_or_else(|| Error::Unsupported(format!("{node:?} of another network")))
     }
 
-    /// `relu(convolution(x) + residual)`, of which ReLU and residual are optional.
+    /// `relu(convolution(x) + residual)`; residual and ReLU are optional.
     pub fn convolution(
         &mut self,
         x: Node,
@@ -77,7 +81,7 @@ impl Builder {
             Some(grids) => {
                 let residual_grid = residual.map(|node| self.grid(node)).transpose()?;
                 if (grids.input, grids.residual) != (self.grid(x)?, residual_grid) {
-                    let text = "a convolution of bytes on other grids than its inputs'";
+                    let text = "an int8 convolution on other grids than its inputs'";
                     return Err(Error::Unsupported(text.into()));
                 }
                 if relu && grids.output.zero > 0 {
@@ -107,7 +111,7 @@ impl Builder {
         Ok(self.push(x, channels, (precision, grid), Operation::MaxPool(window)))
     }
 
-    /// The mean over all pixels: an image of one pixel, in f32.
+    /// The mean of each channel over all pixels: an image of one pixel, in f32.
     pub fn global_average(&mut self, x: Node) -> Result<Node, Error> {
         let channels = self.channels(x)?;
         let plain = (Precision::F32, Grid::PLAIN);
@@ -128,7 +132,7 @@ impl Builder {
         self.convolution(x, convolution, None, false)
     }
 
-    /// The program that computes `output`, which must be the last step, on `threads`.
+    /// The program that computes `output` on `threads`. `output` must be the last step.
     pub fn build(self, output: Node, threads: Arc<Threads>) -> Result<Program, Error> {
         if output.0 + 1 != self.steps.len() {
             return Err(Error::Unsupported("an output before the last step".into()));

@@ -1,15 +1,20 @@
-//! A convolution with packed weights, by the method that is fastest for its shape, and how its work is cut for threads.
+//! A convolution with packed weights, computed by the method that is fastest for its shape.
 
-use crate::cut::{CHUNK_MACS, CHUNKS_A_THREAD, Cut, part};
-use crate::error::{Error, expect};
-use crate::extent::{Extent, Views};
-use crate::grid::Grids;
-use crate::kernels::Isa;
-use crate::methods::{Direct, Winograd};
-use crate::precision::Precision;
-use crate::shape::Shape;
+use crate::{
+    cut::{CHUNK_MACS, CHUNKS_A_THREAD, Cut, part},
+    error::{Error, expect},
+    extent::{Extent, Views},
+    grid::Grids,
+    kernels::Isa,
+    methods::{Direct, Winograd},
+    precision::Precision,
+    shape::Shape,
+};
 
 /// A two-dimensional convolution with its bias, packed for the kernels of one instruction set.
+///
+/// Constructors return [`Error::Size`] if weights or bias are not as long as the shape says, and
+/// [`Error::Unsupported`] for shapes and instruction sets without a kernel.
 pub struct Conv2d {
     shape: Shape,
     precision: Precision,
@@ -29,10 +34,10 @@ impl Conv2d {
         Self::for_isa(Isa::detect(), weight, bias, shape)
     }
 
-    /// As [`Conv2d::new`], for the kernels of `isa`, which are not those of bytes.
+    /// As [`Conv2d::new`], for the f32 or bf16 kernels of `isa`.
     pub fn for_isa(isa: Isa, weight: &[f32], bias: &[f32], shape: Shape) -> Result<Self, Error> {
         if isa.precision() == Precision::Int8 {
-            return Err(Error::Unsupported("bytes without grids".into()));
+            return Err(Error::Unsupported("int8 without quantization grids".into()));
         }
         Self::check(isa, weight, bias, &shape)?;
         let method = if Winograd::suits(isa, &shape) {
@@ -48,7 +53,8 @@ impl Conv2d {
         })
     }
 
-    /// A convolution of bytes: weights become signed bytes, on a grid of their own for each output channel.
+    /// A quantized convolution: activations are `u8` on `grids`; weights become `i8` with a scale for each output
+    /// channel and a zero point of 0.
     pub fn quantised(
         weight: &[f32],
         bias: &[f32],
@@ -59,7 +65,7 @@ impl Conv2d {
         Self::quantised_for_isa(isa, weight, bias, shape, grids)
     }
 
-    /// As [`Conv2d::quantised`], for the kernels of `isa`, which are of bytes.
+    /// As [`Conv2d::quantised`], for the int8 kernels of `isa`.
     pub fn quantised_for_isa(
         isa: Isa,
         weight: &[f32],
@@ -68,7 +74,7 @@ impl Conv2d {
         grids: Grids,
     ) -> Result<Self, Error> {
         if isa.precision() != Precision::Int8 {
-            return Err(Error::Unsupported(format!("bytes on {isa:?}")));
+            return Err(Error::Unsupported(format!("int8 on {isa:?}")));
         }
         Self::check(isa, weight, bias, &shape)?;
         Ok(Self {
@@ -110,21 +116,22 @@ impl Conv2d {
         Ok(())
     }
 
+    /// The dimensions that it was made with.
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
 
-    /// What it reads and writes.
+    /// The number format of its input and output.
     pub fn precision(&self) -> Precision {
         self.precision
     }
 
-    /// What its bytes stand for.
+    /// The quantization of its activations, for int8.
     pub(crate) fn grids(&self) -> Option<&Grids> {
         self.grids.as_ref()
     }
 
-    /// The output's height and width; `None` where the kernel exceeds the padded input.
+    /// The output's height and width; `None` if the kernel exceeds the padded input.
     pub(crate) fn output_size(&self, height: usize, width: usize) -> Option<(usize, usize)> {
         let Shape {
             kernel,
@@ -133,15 +140,15 @@ impl Conv2d {
             ..
         } = self.shape;
         let size = |input: usize, kernel: usize| {
-            let room = (input + 2 * padding).checked_sub(kernel)?;
-            Some(room / stride + 1)
+            let last = (input + 2 * padding).checked_sub(kernel)?;
+            Some(last / stride + 1)
         };
         Some((size(height, kernel.0)?, size(width, kernel.1)?))
     }
 
-    /// Whether the pixels of its input may lie apart.
-    pub(crate) fn reads_by_place(&self) -> bool {
-        matches!(&self.method, Method::Direct(direct) if direct.reads_by_place())
+    /// Whether its input may have a gap between pixels.
+    pub(crate) fn reads_by_tap(&self) -> bool {
+        matches!(&self.method, Method::Direct(direct) if direct.reads_by_tap())
     }
 
     /// Cuts the work on `images` images for `threads` threads.
@@ -175,8 +182,8 @@ impl Conv2d {
     /// # Safety
     /// The views hold as many images as `cut` was made for, in their extents: the input with a border
     /// of at least the padding, the output of this convolution's size, the residual of the output's.
-    /// No one else writes the input or the residual, or touches this chunk's part of the output. The residual may be
-    /// the output.
+    /// No other thread writes the input or the residual, or accesses this chunk's part of the output. The residual may
+    /// be the output.
     pub(crate) unsafe fn compute(&self, views: &Views, cut: &Cut, chunk: usize) {
         let units = part(cut.units, cut.blocks, chunk / cut.groups);
         let group = (chunk % cut.groups, cut.groups);

@@ -1,10 +1,10 @@
-//! How work is cut into chunks for threads.
+//! How a convolution's work is cut into chunks for threads.
 
 use std::ops::Range;
 
-/// Multiplications that are worth a chunk of their own: some ten microseconds.
+/// The fewest multiply-adds of a chunk: about ten microseconds.
 pub(crate) const CHUNK_MACS: usize = 400_000;
-/// Chunks for each thread, so that a thread that lost its core delays the others little.
+/// Chunks for each thread: enough that a preempted thread delays the others little.
 pub(crate) const CHUNKS_A_THREAD: usize = 6;
 
 /// How the work on a convolution is cut: blocks of units (output pixels, or tiles of them) times groups of panels.
@@ -16,8 +16,8 @@ pub(crate) struct Cut {
 }
 
 impl Cut {
-    /// Where the weights are more than the inputs: each thread reads its share of them once, and all inputs. Panels are cut
-    /// into `wanted` groups or fewer, as many in each, and units only where there are more threads than panels.
+    /// For layers whose weights are larger than their inputs: each thread reads its share of the weights once, and all
+    /// inputs. Panels are cut into at most `wanted` equal groups, and units only if there are more threads than panels.
     pub(crate) fn by_panels(
         units: usize,
         panels: usize,

@@ -1,17 +1,18 @@
-//! The numbers that activations are held in.
+//! The number formats of activations: f32, bf16 and u8.
 
 use half::bf16;
 
-/// A number in memory; sums are `f32` always.
+/// A number of an activation in memory; kernels accumulate in f32 or in 32-bit integers.
 pub(crate) trait Element: Copy {
-    /// Below every number.
+    /// No number of the format is less.
     const LEAST: Self;
-    /// The nearest to `value`.
+    /// `value`, rounded to the nearest number of the format.
     fn of(value: f32) -> Self;
+    /// The number as f32; of a `u8` the code, not what it is quantized from.
     fn value(self) -> f32;
     fn larger(self, other: Self) -> Self;
     fn bits(self) -> u32;
-    /// From what [`Element::bits`] gave.
+    /// The inverse of [`Element::bits`].
     fn of_bits(bits: u32) -> Self;
 }
 
@@ -57,8 +58,8 @@ impl Element for bf16 {
         bf16::to_f32(self)
     }
 
-    /// By their bits, which are in the order of the values but for those below zero, whose order is reversed: whole
-    /// vectors of them are compared at a time.
+    /// Compares the bits as integers, which vectorizes: they are in the order of the values, except that the order of
+    /// negative ones is reversed.
     #[inline(always)]
     fn larger(self, other: bf16) -> bf16 {
         let key = |value: bf16| {
@@ -79,11 +80,11 @@ impl Element for bf16 {
     }
 }
 
-/// On a grid that is known elsewhere.
+/// A quantized activation; the convolution has its [`Grid`](crate::Grid).
 impl Element for u8 {
     const LEAST: Self = 0;
 
-    /// Beside 2²³ a mantissa has no room for fractions: the sum is rounded to even, its last byte the number.
+    /// A sum with 2²³ has no bits for a fraction: it is rounded to even, and its last byte is the number.
     #[inline(always)]
     fn of(value: f32) -> Self {
         const NO_FRACTIONS: f32 = (1u32 << 23) as f32;

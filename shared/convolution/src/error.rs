@@ -1,13 +1,16 @@
-//! What a caller can get wrong when it builds a network.
+//! Errors of building a network.
 
 /// Why a convolution or a network could not be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The sizes given contradict each other: mend the weights or the network's description.
+    /// The sizes given contradict each other: correct the weights or the network's description.
     #[error("{what} has {found} elements where {expected} are needed")]
     Size {
+        /// What has the wrong size.
         what: &'static str,
+        /// Elements that the shape needs.
         expected: usize,
+        /// Elements that were given.
         found: usize,
     },
     /// A well-formed request that this crate has no kernel for: use Candle's own operation.

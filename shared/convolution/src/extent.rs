@@ -1,15 +1,15 @@
-//! Where the pixels of an activation lie: channels-last, with a border of zeros (of bytes: the
-//! byte that stands for zero) that the next convolution's padding reads, so that no kernel knows about edges.
+//! The layout of an activation: channels-last, with a border that the next convolution reads as its padding, so that
+//! no kernel handles edges. The border holds zeros, in int8 the zero point.
 
-/// The layout of one image's activation. `border` zeros surround it on all four sides.
+/// The layout of one image's activation, with a border of `border` pixels on all four sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extent {
     pub(crate) height: usize,
     pub(crate) width: usize,
-    /// As they lie in memory.
+    /// Numbers from one pixel to the next in memory.
     pub(crate) channels: usize,
     pub(crate) border: usize,
-    /// Numbers from one image to the next in the buffer that holds them; at least an image's own.
+    /// Numbers from one image to the next in the buffer; at least [`Extent::image`].
     pub(crate) stride: usize,
 }
 
@@ -24,7 +24,7 @@ impl Extent {
         (self.height + 2 * self.border) * self.row()
     }
 
-    /// Where the first pixel inside the border lies.
+    /// The index of the first pixel inside the border.
     pub(crate) fn origin(&self) -> usize {
         self.border * (self.row() + self.channels)
     }
@@ -34,13 +34,13 @@ impl Extent {
         self.height * self.width
     }
 
-    /// Where pixel (`y`, `x`) of image `n` lies.
+    /// The index of pixel (`y`, `x`) of image `n`.
     pub(crate) fn at(&self, n: usize, y: usize, x: usize) -> usize {
         n * self.stride + self.origin() + y * self.row() + x * self.channels
     }
 }
 
-/// The activations that a convolution reads and writes, all of its precision.
+/// The activations that a convolution reads and writes: start and extent, all in its precision.
 pub(crate) struct Views {
     pub(crate) input: (*const u8, Extent),
     pub(crate) output: (*mut u8, Extent),

@@ -1,8 +1,9 @@
-//! Numbers in a byte: the points of an even grid.
+//! Affine quantization of activations to 8 bits.
 
-/// A byte stands for `scale * (byte − zero)`. The grid holds zero itself, since borders and ReLU do.
+/// Scale and zero point of a quantized tensor: the code `q` (a `u8`) is the value `scale * (q − zero)`. Zero is always
+/// represented exactly, as borders and ReLU need.
 ///
-/// Affine quantisation as in Jacob et al., [Quantization and Training of Neural Networks for Efficient
+/// Affine quantization as in Jacob et al., [Quantization and Training of Neural Networks for Efficient
 /// Integer-Arithmetic-Only Inference](https://arxiv.org/abs/1712.05877), section 2.1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Grid {
@@ -11,13 +12,13 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// For numbers that stand for themselves.
+    /// No quantization: a number is its own value.
     pub(crate) const PLAIN: Self = Self {
         scale: 1.0,
         zero: 0,
     };
 
-    /// The finest grid over zero and all values from `least` to `largest`; what lies outside becomes its nearest end.
+    /// The grid with the smallest scale over a calibration range, widened to include zero. Values outside saturate.
     pub fn over(least: f32, largest: f32) -> Self {
         let (least, largest) = (least.min(0.0), largest.max(0.0));
         let span = largest - least;
@@ -29,22 +30,25 @@ impl Grid {
         Self { scale, zero }
     }
 
-    /// What a number stands for, that comes as a byte or as a mean of bytes.
+    /// The value of a code, or of a mean of codes.
     pub(crate) fn value(&self, number: f32) -> f32 {
         self.scale * (number - f32::from(self.zero))
     }
 
-    /// `value * factor + offset` is the number that stands for the value.
+    /// Factor and offset: `value * factor + offset`, rounded, is the code of the value.
     pub(crate) fn inverse(&self) -> (f32, f32) {
         (1.0 / self.scale, f32::from(self.zero))
     }
 }
 
-/// The grids that a convolution of bytes works between.
+/// The quantization of a convolution's activations.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Grids {
+    /// Of its input.
     pub input: Grid,
+    /// Of the activation that is added, if any.
     pub residual: Option<Grid>,
+    /// Of its result.
     pub output: Grid,
 }
 

@@ -1,17 +1,17 @@
-//! From planes of pixels to channels-last activations: the only change of layout in a network.
+//! Conversion of images `[n, channels, height, width]` to channels-last activations: the network's only change of layout.
 
+use crate::{
+    element::Element,
+    error::{Error, expect},
+    extent::Extent,
+    grid::Grid,
+    precision::Precision,
+};
 use half::bf16;
 
-use crate::element::Element;
-use crate::error::{Error, expect};
-use crate::extent::Extent;
-use crate::grid::Grid;
-use crate::precision::Precision;
-
-/// Scale and offset of each channel for images of bytes: `(byte / 255 - mean) / std`.
+/// Normalisation of `u8` images, for each channel: `(byte / 255 - mean) / std`.
 ///
-/// Images of floats are taken as normalised already. The default leaves bytes as they are, but for the
-/// division by 255.
+/// `f32` images must be normalised already. The default divides by 255 only.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Normalisation {
     /// One for each channel, or empty for zeros.
@@ -20,11 +20,11 @@ pub struct Normalisation {
     pub std: Vec<f32>,
 }
 
-/// What an activation holds for a number of an image.
+/// The conversion of an image's numbers to activations.
 pub(crate) struct Scaling {
     /// For each channel and byte, the activation's bits.
     bytes: Vec<[u32; 256]>,
-    /// Of floats, factor and offset.
+    /// Factor and offset for f32 images.
     floats: (f32, f32),
 }
 
@@ -36,7 +36,7 @@ pub(crate) enum Source<'a> {
 }
 
 impl Scaling {
-    /// Together with the grid of all values that bytes can have, where activations are bytes.
+    /// The conversion, and for int8 the grid over all values that a normalised byte can have.
     pub(crate) fn new(
         channels: usize,
         normalisation: &Normalisation,
@@ -77,7 +77,7 @@ impl Scaling {
         Ok((scaling, grid))
     }
 
-    /// Writes row `row % height` of image `row / height`, and zeros to channels that exist in memory only.
+    /// Writes row `row % height` of image `row / height`, and zeros to padding channels.
     pub(crate) fn fill<E: Element>(
         &self,
         source: Source,
@@ -98,7 +98,7 @@ impl Scaling {
         }
     }
 
-    /// As [`Scaling::fill`], of the `value` of each channel's numbers.
+    /// As [`Scaling::fill`]; `value` converts a number of a channel.
     fn lay<T: Copy, E: Element>(
         &self,
         numbers: &[T],
@@ -110,7 +110,7 @@ impl Scaling {
         let (planes, width) = (self.bytes.len(), extent.width);
         let (n, y) = (row / extent.height, row % extent.height);
         let line = |c: usize| &numbers[((n * planes + c) * extent.height + y) * width..][..width];
-        // Colours, as they lie in memory in each precision, go pixel by pixel.
+        // Three colours have a loop of their own, for each number of channels in memory.
         match (planes, extent.channels) {
             (3, 3) => interleave::<_, _, 3>([line(0), line(1), line(2)], value, to),
             (3, 4) => interleave::<_, _, 4>([line(0), line(1), line(2)], value, to),
@@ -134,7 +134,7 @@ fn bits(precision: Precision, value: f32) -> u32 {
     }
 }
 
-/// Three planes' lines as pixels of `C` channels, of which those beyond the third are zero.
+/// Interleaves a row of three planes into pixels of `C` channels; those beyond the third are zero.
 fn interleave<T: Copy, E: Element, const C: usize>(
     lines: [&[T]; 3],
     value: impl Fn(usize, T) -> E,

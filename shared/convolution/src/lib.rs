@@ -21,13 +21,13 @@
 //! # }
 //! ```
 //!
-//! Kernels exist for AVX-512, for AVX2 with FMA, and in plain Rust; the best that the machine has is
-//! found at run time ([`Isa::detect`]), and each can be asked for by name. For [`Precision::Bf16`] and
-//! [`Precision::Int8`] there are kernels for AVX-512 and for the matrix registers of AMX only; bytes lie on
-//! [grids](Grid) whose ends [`Program::ranges`] measures.
+//! Kernels exist for AVX-512, for AVX2 with FMA, and in plain Rust. [`Isa::detect`] finds the fastest one that the
+//! processor runs; a caller can also name one. [`Precision::Bf16`] and [`Precision::Int8`] have kernels for AVX-512
+//! and for the matrix registers of AMX only. Int8 is quantized: a [`Grid`] holds the scale and zero point of a tensor,
+//! and [`Program::ranges`] measures the calibration ranges that grids are made from.
 //!
-//! The one crate here that may use `unsafe`: vector kernels, and activations that threads write in
-//! disjoint parts. Each block states what it relies on.
+//! This crate uses `unsafe` for vector kernels and for activations that threads write in disjoint parts. Each block
+//! states what it relies on.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod aligned;

@@ -1,14 +1,19 @@
-//! What the machine's multipliers give at best: the yardstick for the kernels.
+//! The register peak: the most multiply-adds a second that an instruction set reaches, without memory accesses.
 
-use crate::kernels::{Isa, Lanes, Plain};
-use crate::threads::{Stage, Threads};
+use crate::{
+    kernels::{Isa, Lanes, Plain},
+    threads::{Stage, Threads},
+};
 
-/// Independent sums: more than latency times throughput of the fused multiply-add.
+/// Independent accumulators: more than latency times throughput of the fused multiply-add.
 const SUMS: usize = 12;
 const STEPS: usize = 400_000;
 
-/// Operations a second (a multiply-add is two) of a loop that touches registers only, on
-/// all `threads` at once: the best of `rounds`, each some milliseconds long.
+/// The register peak in operations a second: a loop of multiply-adds (two operations each) on registers only, on all
+/// `threads` at once. The best of `rounds`, each some milliseconds long.
+///
+/// # Panics
+/// If the processor lacks `isa`.
 pub fn peak(isa: Isa, threads: &Threads, rounds: usize) -> f64 {
     assert!(isa.available(), "{isa:?} is not available");
     let count = threads.count();

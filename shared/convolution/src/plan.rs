@@ -1,31 +1,32 @@
-//! Where a network's activations lie for one image size, in which order its steps run, and how each is cut.
+//! The memory plan and schedule of a network for one image size: buffers of activations, order of steps, chunks.
 
+use crate::{
+    aligned::Aligned,
+    cut::Cut,
+    element::Element,
+    extent::Extent,
+    precision::Precision,
+    step::{Operation, Step},
+    threads::Stage,
+};
 use std::ops::Range;
-
-use crate::aligned::Aligned;
-use crate::cut::Cut;
-use crate::element::Element;
-use crate::extent::Extent;
-use crate::precision::Precision;
-use crate::step::{Operation, Step};
-use crate::threads::Stage;
 
 /// Rows that one chunk of an input or pooling step works on.
 pub(crate) const ROWS: usize = 8;
 
-/// Bytes of a batch's activation that do not stay near the cores until the next step reads them.
+/// Activations of more bytes than this, over the batch, leave the cache before the next step reads them.
 const FAR: usize = 8 << 20;
 
 /// An arena for up to `capacity` images of one size.
 ///
-/// Activations share buffers when their lives don't overlap. One with a border shares only with others
-/// of the very same extent: the border stands for zero from the allocation on, and nothing ever writes it.
-/// A result takes the place of its residual where nothing reads that later: a third less memory is touched.
+/// Activations share a buffer if their lifetimes don't overlap. One with a border shares only with others of the same
+/// extent, because the border is written once, at allocation. A result overwrites its residual if no later step reads
+/// that, which touches a third less memory.
 pub(crate) struct Plan {
     height: usize,
     width: usize,
     capacity: usize,
-    /// For each step, where its result lies.
+    /// For each step, the buffer and layout of its result.
     pub(crate) places: Vec<Place>,
     pub(crate) buffers: Vec<Aligned>,
     /// The batch size that `runs` and `stages` are for.
@@ -46,7 +47,7 @@ pub(crate) struct Run {
 pub(crate) struct Place {
     pub(crate) extent: Extent,
     pub(crate) precision: Precision,
-    /// The byte that stands for zero, or 0.
+    /// The zero point for int8, else 0.
     zero: u8,
     pub(crate) buffer: usize,
 }
@@ -62,7 +63,7 @@ impl Place {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Work {
     Convolution(Cut),
-    /// That many rows, of all images together.
+    /// Rows of all images together.
     Rows(usize),
     Images(usize),
 }
@@ -78,17 +79,17 @@ impl Work {
 }
 
 impl Plan {
-    /// `Err` says which step can't work on images of that size.
+    /// Fails with the step that can't compute images of that size.
     pub(crate) fn new(
         steps: &[Step],
         height: usize,
         width: usize,
         capacity: usize,
-        lives: Lives,
+        retention: Retention,
     ) -> Result<Self, String> {
         let extents = extents(steps, height, width)?;
-        let (mut places, sizes) = assign(steps, &extents, lives);
-        // The same in all places of a buffer, so that no image ever touches another one's part of it.
+        let (mut places, sizes) = assign(steps, &extents, retention);
+        // The same for all activations in a buffer, so that no image overlaps another one's part.
         for place in &mut places {
             place.extent.stride = sizes[place.buffer] / place.precision.bytes();
         }
@@ -114,8 +115,8 @@ impl Plan {
         (self.height, self.width) == (height, width) && images <= self.capacity
     }
 
-    /// Orders and cuts the work for a batch of `images`. The first steps, whose activations are large, are gone through
-    /// image by image, so that each finds what the one before it has just written in a cache.
+    /// Orders and cuts the work for a batch of `images`. The first steps have large activations and run image by image,
+    /// so that each finds its input in the cache.
     pub(crate) fn cut(&mut self, steps: &[Step], images: usize, threads: usize) {
         if self.images == images {
             return;
@@ -142,7 +143,7 @@ impl Plan {
         self.images = images;
     }
 
-    /// Where image `n` of a step's result starts.
+    /// The start of image `n` of a step's result.
     pub(crate) fn image(&self, step: usize, n: usize) -> *mut u8 {
         let place = &self.places[step];
         let start = self.buffers[place.buffer].pointer().cast::<u8>();
@@ -209,8 +210,8 @@ fn extents(steps: &[Step], height: usize, width: usize) -> Result<Vec<Extent>, S
     Ok(extents)
 }
 
-/// Numbers from one pixel of the result of step `number` to the next: its channels, and a line more where pixels would
-/// share a few sets of the first-level cache, while a kernel's places read them again and again.
+/// Numbers from one pixel of the result of step `number` to the next: its channels, and a cache line more if pixels would
+/// map to a few sets of the first-level cache while every tap of a kernel reads them again.
 fn spaced(steps: &[Step], number: usize) -> usize {
     const LINE: usize = 64;
     const FEW_SETS: usize = 8 * LINE;
@@ -222,12 +223,13 @@ fn spaced(steps: &[Step], number: usize) -> usize {
         .peekable();
     let spread = readers.peek().is_some()
         && readers.all(|step| match &step.operation {
-            Operation::Convolution { convolution, .. } => convolution.reads_by_place(),
+            Operation::Convolution { convolution, .. } => convolution.reads_by_tap(),
             _ => false,
         });
-    match spread && (channels * precision.bytes()).is_multiple_of(FEW_SETS) {
-        true => channels + LINE / precision.bytes(),
-        false => channels,
+    if spread && (channels * precision.bytes()).is_multiple_of(FEW_SETS) {
+        channels + LINE / precision.bytes()
+    } else {
+        channels
     }
 }
 
@@ -241,17 +243,17 @@ fn border(steps: &[Step], number: usize) -> usize {
     padding.max().unwrap_or(0)
 }
 
-/// How long results are kept.
+/// How long a result is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lives {
-    /// Until their last use.
-    Short,
-    /// Until the next call.
-    Whole,
+pub(crate) enum Retention {
+    /// Until its last reader is done.
+    LastUse,
+    /// Until the end of the call.
+    Call,
 }
 
-/// Finds a buffer for each result, and each buffer's bytes an image.
-fn assign(steps: &[Step], extents: &[Extent], lives: Lives) -> (Vec<Place>, Vec<usize>) {
+/// Assigns a buffer to each result; returns each buffer's bytes an image.
+fn assign(steps: &[Step], extents: &[Extent], retention: Retention) -> (Vec<Place>, Vec<usize>) {
     let mut last_use: Vec<usize> = (0..steps.len()).collect();
     for (number, step) in steps.iter().enumerate() {
         for read in step.input.into_iter().chain(step.residual()) {
@@ -262,14 +264,14 @@ fn assign(steps: &[Step], extents: &[Extent], lives: Lives) -> (Vec<Place>, Vec<
     if let Some(last) = last_use.last_mut() {
         *last = usize::MAX;
     }
-    if lives == Lives::Whole {
+    if retention == Retention::Call {
         last_use.fill(usize::MAX);
     }
     let mut places: Vec<Place> = Vec::with_capacity(steps.len());
     let mut sizes: Vec<usize> = Vec::new();
     for (number, (&extent, step)) in extents.iter().zip(steps).enumerate() {
         let (precision, zero) = (step.precision, step.grid.zero);
-        // Who writes a number of the result has read the residual's before, which lies at the same place.
+        // In place: a kernel reads each number of the residual before it writes the result to the same address.
         let in_place = |from: &usize| step.input != Some(*from) && extents[*from] == extent;
         let replaced = step.residual().filter(in_place);
         let is_busy = |buffer: usize| {
@@ -299,7 +301,7 @@ fn assign(steps: &[Step], extents: &[Extent], lives: Lives) -> (Vec<Place>, Vec<
             zero,
             buffer,
         };
-        // Whole numbers of every precision.
+        // A multiple of every number's size.
         let bytes = place.bytes().next_multiple_of(size_of::<f32>());
         sizes[buffer] = sizes[buffer].max(bytes);
         places.push(place);
@@ -310,8 +312,7 @@ fn assign(steps: &[Step], extents: &[Extent], lives: Lives) -> (Vec<Place>, Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grid::Grid;
-    use crate::{Conv2d, Shape};
+    use crate::{Conv2d, Shape, grid::Grid};
 
     fn input() -> Step {
         Step {
@@ -356,7 +357,7 @@ mod tests {
             steps.push(convolution(entry + 1, None, 3));
             steps.push(convolution(entry + 2, Some(entry), 1));
         }
-        let plan = Plan::new(&steps, 5, 7, 2, Lives::Short).unwrap();
+        let plan = Plan::new(&steps, 5, 7, 2, Retention::LastUse).unwrap();
         for (number, step) in steps.iter().enumerate() {
             for read in step.input.into_iter().chain(step.residual()) {
                 let until = number + usize::from(Some(read) != step.residual());
@@ -379,7 +380,7 @@ mod tests {
             convolution(0, Some(0), 1),
             convolution(1, Some(0), 1),
         ];
-        let plan = Plan::new(&steps, 5, 7, 2, Lives::Short).unwrap();
+        let plan = Plan::new(&steps, 5, 7, 2, Retention::LastUse).unwrap();
         let buffers: Vec<usize> = plan.places.iter().map(|place| place.buffer).collect();
         assert_eq!(buffers, [0, 1, 0]);
     }

@@ -1,26 +1,26 @@
 //! Max-pooling and the global average, on channels-last activations.
 
-use crate::element::Element;
-use crate::extent::Extent;
-use crate::grid::Grid;
+use crate::{element::Element, extent::Extent, grid::Grid};
 
 /// The window of a pooling, the same in both directions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
+    /// Pixels of a side.
     pub size: usize,
+    /// Pixels from one window to the next.
     pub stride: usize,
     /// Pixels outside the image count as minus infinity; at most half the size.
     pub padding: usize,
 }
 
 impl Window {
-    /// Output size for an input size; `None` where the window exceeds the padded input.
+    /// Output size for an input size; `None` if the window exceeds the padded input.
     pub(crate) fn output(&self, input: usize) -> Option<usize> {
-        let room = (input + 2 * self.padding).checked_sub(self.size)?;
-        Some(room / self.stride + 1)
+        let last = (input + 2 * self.padding).checked_sub(self.size)?;
+        Some(last / self.stride + 1)
     }
 
-    /// The inputs that output `at` sees.
+    /// The inputs in the window of output `at`.
     fn over(&self, at: usize, input: usize) -> std::ops::Range<usize> {
         let start = at * self.stride;
         let end = (start + self.size).saturating_sub(self.padding).min(input);
@@ -70,7 +70,7 @@ impl Window {
     }
 }
 
-/// The mean of each channel over an image's pixels, which lie on `grid`.
+/// The mean of each channel over an image's pixels, which are quantized on `grid`.
 pub(crate) fn average<E: Element>(input: &[E], extent: &Extent, grid: Grid, to: &mut [f32]) {
     to.fill(0.0);
     for y in 0..extent.height {

@@ -1,15 +1,16 @@
-//! Which numbers a convolution multiplies.
+//! The number formats of a network.
 
 use std::{fmt, str::FromStr};
 
-/// The numbers that a network's convolutions multiply.
+/// The number format of a network's activations and weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
+    /// 32-bit floats.
     #[default]
     F32,
-    /// Half the memory and twice the multiplications a cycle; 8 bits of mantissa, sums in f32.
+    /// bfloat16, accumulated in f32: half the memory, twice the multiplications a cycle, 8 bits of mantissa.
     Bf16,
-    /// Bytes on [grids](crate::Grid) that are known beforehand; a quarter of the memory, sums in 32 bits.
+    /// 8-bit integers, accumulated in 32 bits, with static [quantization](crate::Grid): a quarter of the memory.
     Int8,
 }
 
@@ -48,7 +49,7 @@ impl Precision {
         }
     }
 
-    /// Channels as they lie in memory: bfloat16 are multiplied in pairs, bytes in fours.
+    /// Channels in memory, padding included: bf16 is multiplied in pairs, int8 in fours.
     pub(crate) fn stored(self, channels: usize) -> usize {
         match self {
             Self::F32 => channels,

@@ -1,47 +1,45 @@
 //! A network of fused convolutions, built once and run as one Candle operation.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
+use crate::{
+    element::Element,
+    extent::{Extent, Views},
+    input::{Scaling, Source},
+    plan::{Plan, ROWS, Retention, Run, Work},
+    pooling::average,
+    precision::Precision,
+    step::{Node, Operation, Step},
+    threads::{Stage, Threads},
+};
+use candle_core::{CpuStorage, CustomOp1, Layout, Tensor, backend::BackendStorage, bail};
 use half::bf16;
-
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, Layout, Tensor, bail};
-
-use crate::element::Element;
-use crate::extent::{Extent, Views};
-use crate::input::{Scaling, Source};
-use crate::plan::{Lives, Plan, ROWS, Run, Work};
-use crate::pooling::average;
-use crate::precision::Precision;
-use crate::step::{Node, Operation, Step};
-use crate::threads::{Stage, Threads};
+use parking_lot::Mutex;
+use std::{sync::Arc, time::Duration};
 
 /// One step of a profiled call.
 #[derive(Debug, Clone)]
 pub struct Timing {
-    /// What the step does and the sizes that tell it from others.
+    /// The operation and its dimensions.
     pub name: String,
-    /// Multiplications of the step, for the whole batch, by the direct method.
+    /// Multiplications of the step by the direct method, for the whole batch.
     pub multiplications: u64,
-    /// From the end of the step before it, over all images.
+    /// Wall-clock time, summed over all images.
     pub time: Duration,
 }
 
-/// The least and the largest value of each node, zero among them.
+/// The calibration range of each node: the least and the largest value, zero included.
 #[derive(Debug, Clone)]
 pub struct Ranges(Vec<(f32, f32)>);
 
 impl Ranges {
-    /// Of a node of the program's own builder; `(0.0, 0.0)` of any other.
+    /// Least and largest value of a node; `(0.0, 0.0)` for a node of another builder.
     pub fn of(&self, node: Node) -> (f32, f32) {
         self.0.get(node.0).copied().unwrap_or_default()
     }
 }
 
-/// A network with its weights and the arena that its calls share.
+/// A network with its weights and an arena for activations.
 ///
-/// Calls from several threads take turns. The arena grows to the largest batch seen.
+/// Concurrent calls run one after the other. The arena grows to the largest batch seen.
 pub struct Program {
     steps: Vec<Step>,
     scaling: Scaling,
@@ -59,18 +57,19 @@ impl Program {
         }
     }
 
-    /// Runs the network on `images`: `[n, channels, height, width]`, `u8` or normalised `f32`, on the
-    /// CPU. The result is `f32`: `[n, outputs]` where the last image has one pixel, else
-    /// `[n, height, width, outputs]`.
+    /// Runs the network on `images`: `[n, channels, height, width]`, `u8` or normalised `f32`, on the CPU. The result
+    /// is `f32`: `[n, outputs]` if the last step has one pixel, else `[n, height, width, outputs]`.
+    ///
+    /// Fails if the channels or the number format differ, or if the images are too small for the network.
     pub fn forward(&self, images: &Tensor) -> candle_core::Result<Tensor> {
         images.contiguous()?.apply_op1_no_bwd(self)
     }
 
-    /// Runs the network as [`Program::forward`] does and tells how long each step took.
+    /// Runs [`Program::forward`] and returns the time of each step.
     pub fn profile(&self, images: &Tensor) -> candle_core::Result<Vec<Timing>> {
         let batch = images.dim(0)?;
         self.forward(images)?;
-        let guard = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = self.plan.lock();
         let Some(plan) = guard.as_ref() else {
             return Ok(Vec::new());
         };
@@ -96,13 +95,13 @@ impl Program {
         source: Source,
         [images, height, width]: [usize; 3],
     ) -> candle_core::Result<(Vec<f32>, candle_core::Shape)> {
-        let mut guard = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.plan.lock();
         let mut plan = match guard.take() {
             Some(plan) if plan.fits(images, height, width) => plan,
-            _ => Plan::new(&self.steps, height, width, images, Lives::Short)
+            _ => Plan::new(&self.steps, height, width, images, Retention::LastUse)
                 .map_err(candle_core::Error::msg)?,
         };
-        // SAFETY: `source` was measured by `cpu_fwd`.
+        // SAFETY: `cpu_fwd` checked that `source` holds so many images of this size.
         unsafe { self.run(&mut plan, source, images) };
         let result = self.result(&plan, images);
         *guard = Some(plan);
@@ -122,7 +121,8 @@ impl Program {
         self.threads.run(&plan.stages, &work);
     }
 
-    /// Between which values each node lies over `images`, `[n, channels, height, width]` of `u8`. For programs in f32.
+    /// Measures calibration ranges: each node's least and largest value over `images`, `u8` of
+    /// `[n, channels, height, width]`. Fails for programs that are not in f32.
     pub fn ranges(&self, images: &Tensor) -> candle_core::Result<Ranges> {
         if let Some(step) = self.steps.iter().find(|s| s.precision != Precision::F32) {
             bail!("ranges of activations in {}", step.precision);
@@ -136,7 +136,7 @@ impl Program {
             );
         }
         let bytes = images.flatten_all()?.to_vec1::<u8>()?;
-        let mut plan = Plan::new(&self.steps, height, width, count, Lives::Whole)
+        let mut plan = Plan::new(&self.steps, height, width, count, Retention::Call)
             .map_err(candle_core::Error::msg)?;
         // SAFETY: the tensor's sizes are the plan's, and its bytes are as many as they say.
         unsafe { self.run(&mut plan, Source::Bytes(&bytes), count) };

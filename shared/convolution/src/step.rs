@@ -1,21 +1,19 @@
-//! The steps that a network is made of.
+//! The steps of a network.
 
-use crate::convolution::Conv2d;
-use crate::extent::Extent;
-use crate::grid::Grid;
-use crate::pooling::Window;
-use crate::precision::Precision;
+use crate::{
+    convolution::Conv2d, extent::Extent, grid::Grid, pooling::Window, precision::Precision,
+};
 
-/// The result of a step, as [`Builder`](crate::Builder) hands it out; good for the builder that made it.
+/// The result of a step of a [`Builder`](crate::Builder); valid for that builder only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Node(pub(crate) usize);
 
 pub(crate) struct Step {
     pub(crate) input: Option<usize>,
     pub(crate) channels: usize,
-    /// Of its result.
+    /// The number format of its result.
     pub(crate) precision: Precision,
-    /// What its result's bytes stand for.
+    /// The quantization of its result, for int8.
     pub(crate) grid: Grid,
     pub(crate) operation: Operation,
 }
@@ -39,7 +37,7 @@ impl Step {
         }
     }
 
-    /// A name, and the multiplications for one image whose result has that extent.
+    /// A name, and the multiplications for one image whose result has `extent`.
     pub(crate) fn describe(&self, extent: &Extent) -> (String, usize) {
         let Extent { height, width, .. } = *extent;
         match &self.operation {

@@ -1,26 +1,30 @@
-//! A small crew of threads that works through the stages of a job together.
+//! A thread pool that runs the stages of a job one after the other.
 //!
-//! A job is a list of stages, each a number of chunks; chunks are claimed one by one, and no chunk of a
-//! stage starts before all of the stage before it are done. A thread takes the same share of each stage first, so that
-//! it finds near its core what it has written in the one before, and helps out with the others' then. The caller works
-//! too, so a job never waits for a worker that the machine has no core for. Waiting spins for some microseconds, then
-//! yields, then sleeps: two crews on one machine don't starve each other.
-
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+//! A job is a list of stages, each a number of chunks. Threads claim chunks one by one; no chunk of a stage starts before
+//! all of the stage before are done. A thread claims the same share of each stage first, so that it finds its own output
+//! of the stage before in its cache, and then chunks of the others. The caller computes too, so a job never waits for a
+//! worker that has no core. Waiting threads spin for some microseconds, then yield, then sleep, so that two pools on one
+//! machine don't starve each other.
 
 use crate::cut::part;
+use parking_lot::{Condvar, Mutex};
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 
-/// Pauses before a waiting thread gives its core away: some 20 µs.
+/// Spins of a waiting thread before it yields: some 20 µs.
 const SPINS: usize = 512;
-/// Times that it offers its core before it sleeps.
+/// Yields of a waiting thread before it sleeps.
 const YIELDS: usize = 16;
 
-/// A crew of a fixed size, the caller included.
+/// A thread pool of a fixed size, the caller included. One job runs at a time.
 pub struct Threads {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
@@ -40,11 +44,11 @@ pub(crate) struct Stage {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// A job has come, or the crew is dismissed.
+    /// A job has come, or the pool stops.
     called: Condvar,
     /// A worker has left the job.
     left: Condvar,
-    /// A stage has been finished while someone slept.
+    /// A stage has been finished while a thread slept.
     finished: Condvar,
     sleeping: Mutex<()>,
     sleepers: AtomicUsize,
@@ -56,7 +60,7 @@ struct State {
     job: Option<Job>,
     number: u64,
     inside: usize,
-    dismissed: bool,
+    stopping: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -67,7 +71,7 @@ struct Job {
 }
 
 impl Stage {
-    /// For that many threads.
+    /// A stage of `chunks` chunks for `threads` threads.
     pub(crate) fn new(chunks: usize, threads: usize) -> Self {
         Self {
             chunks,
@@ -77,7 +81,7 @@ impl Stage {
         }
     }
 
-    /// How long each stage of the last job took, from the end of the one before it.
+    /// The time of each stage of the last job, from the end of the stage before.
     pub(crate) fn times(stages: &[Self]) -> impl Iterator<Item = Duration> {
         let mut last = 0;
         stages.iter().map(move |stage| {
@@ -88,13 +92,13 @@ impl Stage {
         })
     }
 
-    /// A chunk that nobody has claimed yet: of the thread's own while there are any, then of the others'.
+    /// An unclaimed chunk: of the thread's own share while it has any, then of the others'.
     fn claim(&self, thread: usize) -> Option<usize> {
         let threads = self.claimed.len();
         (0..threads).find_map(|further| {
             let whose = (thread + further) % threads;
             let chunks = part(self.chunks, threads, whose);
-            // Looked at first, so that a count grows by no more than one for each thread that comes too late.
+            // Checked first, so that each thread that comes too late raises the count by at most one.
             let claimed = &self.claimed[whose];
             let left = claimed.load(Ordering::Relaxed) < chunks.len();
             let chunk = left.then(|| chunks.start + claimed.fetch_add(1, Ordering::Relaxed))?;
@@ -107,14 +111,10 @@ impl Stage {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Threads {
-    /// A crew of `count` threads: the caller and `count - 1` workers that sleep between jobs.
+    /// A pool of `count` threads: the caller and `count - 1` workers that sleep between jobs.
     ///
-    /// Where the system refuses a thread, the crew is smaller; [`Threads::count`] tells.
+    /// If the system refuses a thread, the pool is smaller; [`Threads::count`] is its size.
     pub fn new(count: usize) -> Arc<Self> {
         let shared = Arc::new(Shared::default());
         let workers = (1..count)
@@ -139,12 +139,12 @@ impl Threads {
     }
 
     /// Calls `work(stage, chunk)` once for each chunk of each stage and returns when all are done.
-    /// Afterwards [`Stage::times`] tells how long each took.
+    /// [`Stage::times`] then returns the time of each.
     ///
     /// # Panics
-    /// With the panic of a chunk, once the job has been worked through.
+    /// With the panic of a chunk, after all chunks have run.
     pub(crate) fn run(&self, stages: &[Stage], work: &(dyn Fn(usize, usize) + Sync)) {
-        let _turn = lock(&self.turn);
+        let _turn = self.turn.lock();
         for stage in stages {
             for claimed in &stage.claimed {
                 claimed.store(0, Ordering::SeqCst);
@@ -167,7 +167,7 @@ impl Threads {
         self.shared.announce(job);
         self.shared.take_part(job, 0);
         self.shared.retire();
-        if let Some(panic) = lock(&self.shared.panic).take() {
+        if let Some(panic) = self.shared.panic.lock().take() {
             resume_unwind(panic);
         }
     }
@@ -175,7 +175,7 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        lock(&self.shared.state).dismissed = true;
+        self.shared.state.lock().stopping = true;
         self.shared.called.notify_all();
         for worker in self.workers.drain(..) {
             // A worker catches the panics of chunks; it has nothing else to report.
@@ -186,45 +186,39 @@ impl Drop for Threads {
 
 impl Shared {
     fn announce(&self, job: Job) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.job = Some(job);
         state.number += 1;
         drop(state);
         self.called.notify_all();
     }
 
-    /// Takes the job away and waits until no worker is inside it.
+    /// Withdraws the job and waits until no worker runs it.
     fn retire(&self) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.job = None;
         while state.inside > 0 {
-            state = self
-                .left
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            self.left.wait(&mut state);
         }
     }
 
-    /// A worker's life.
+    /// Runs jobs until the pool stops.
     fn serve(&self, thread: usize) {
         let mut last = 0;
-        let mut state = lock(&self.state);
-        while !state.dismissed {
+        let mut state = self.state.lock();
+        while !state.stopping {
             match state.job {
                 Some(job) if state.number != last => {
                     last = state.number;
                     state.inside += 1;
                     drop(state);
                     self.take_part(job, thread);
-                    state = lock(&self.state);
+                    state = self.state.lock();
                     state.inside -= 1;
                     self.left.notify_all();
                 }
                 _ => {
-                    state = self
-                        .called
-                        .wait(state)
-                        .unwrap_or_else(PoisonError::into_inner);
+                    self.called.wait(&mut state);
                 }
             }
         }
@@ -235,7 +229,7 @@ impl Shared {
             while let Some(chunk) = stage.claim(thread) {
                 let work = AssertUnwindSafe(|| (job.work)(number, chunk));
                 if let Err(panic) = catch_unwind(work) {
-                    lock(&self.panic).get_or_insert(panic);
+                    self.panic.lock().get_or_insert(panic);
                 }
                 self.count_finished(stage, job.start);
             }
@@ -244,13 +238,13 @@ impl Shared {
     }
 
     fn count_finished(&self, stage: &Stage, start: Instant) {
-        // Whoever comes last writes the largest time.
+        // The largest time is that of the last chunk.
         let ended = start.elapsed().as_nanos() as u64;
         stage.ended.fetch_max(ended, Ordering::Relaxed);
         let before = stage.finished.fetch_add(1, Ordering::SeqCst);
         if before + 1 == stage.chunks && self.sleepers.load(Ordering::SeqCst) > 0 {
-            // Under the lock, so that a sleeper has either seen the count or is woken.
-            let _sleeping = lock(&self.sleeping);
+            // Under the lock: a thread that is about to sleep has either seen the count or is notified.
+            let _sleeping = self.sleeping.lock();
             self.finished.notify_all();
         }
     }
@@ -268,13 +262,10 @@ impl Shared {
             }
             std::thread::yield_now();
         }
-        let mut sleeping = lock(&self.sleeping);
+        let mut sleeping = self.sleeping.lock();
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         while !stage.done() {
-            sleeping = self
-                .finished
-                .wait(sleeping)
-                .unwrap_or_else(PoisonError::into_inner);
+            self.finished.wait(&mut sleeping);
         }
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
         drop(sleeping);
@@ -310,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_reaches_the_caller_and_the_crew_goes_on() {
+    fn a_panic_reaches_the_caller_and_the_pool_goes_on() {
         let threads = Threads::new(3);
         let stages = [Stage::new(8, 3), Stage::new(8, 3)];
         let done = AtomicUsize::new(0);

@@ -14,8 +14,8 @@ use kafka_protocol::messages::{
 };
 
 use super::{NODE, NONE, Node, text};
+use crate::settings::{KNOWN, value};
 use crate::topics::Topic;
-use crate::topics::settings::{KNOWN, value};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;

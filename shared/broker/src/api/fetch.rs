@@ -18,9 +18,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{NONE, Node, storage};
 use crate::log::read::{Ask, ReadError, Slice, View};
+use crate::reply::Reply;
 use crate::sync::lock;
 use crate::topics::Partition;
-use crate::wire::reply::Reply;
 
 /// Upper bound for one answer, whatever the client asks (Kafka's broker-side `fetch.max.bytes`).
 const MAX_BYTES: usize = 55 << 20;

@@ -16,8 +16,8 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::{Context, NONE, Node, owned, storage, text};
 use crate::group::Error;
-use crate::group::machine::{Group, Sync};
-use crate::group::member::{Join, Protocol, Refused};
+use crate::group::machine::Group;
+use crate::group::member::{Join, Protocol, Refused, Sync};
 
 /// Kafka's bounds for a session timeout.
 const SESSION_TIMEOUT_MS: std::ops::RangeInclusive<i32> = 1..=1_800_000;

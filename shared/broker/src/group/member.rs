@@ -31,6 +31,17 @@ pub struct Join {
     pub may_skip_assignment: bool,
 }
 
+/// What a client asks when it wants its assignment, or brings everyone's.
+#[derive(Debug, Clone, Default)]
+pub struct Sync {
+    pub member_id: String,
+    pub instance: Option<String>,
+    pub generation: i32,
+    pub protocol_type: Option<String>,
+    pub protocol: Option<String>,
+    pub assignments: Vec<(String, Bytes)>,
+}
+
 /// The answer to a join.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Joined {

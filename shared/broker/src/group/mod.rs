@@ -2,6 +2,7 @@
 //!
 //! [`machine`] decides, [`offsets`] remembers; this module gives them a clock and a journal, and brings requests to them.
 
+mod join;
 pub mod machine;
 pub mod member;
 pub mod offsets;
@@ -22,8 +23,8 @@ use tokio::sync::{Notify, oneshot};
 use crate::config::Fsync;
 use crate::journal::Journal;
 use crate::sync::lock;
-use machine::{Group, State, Sync};
-use member::{Join, Joined, Refused, Synced};
+use machine::{Group, State};
+use member::{Join, Joined, Refused, Sync, Synced};
 use offsets::{Committed, Offsets, Place};
 use record::{Entry, Generation};
 use registry::{Registry, Waiting};

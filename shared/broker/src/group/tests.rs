@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::machine::{Group, State, Sync};
-use super::member::{Answer, Join, Joined, Protocol, Refused, Ticket};
+use super::machine::{Group, State};
+use super::member::{Answer, Join, Joined, Protocol, Refused, Sync, Ticket};
 
 /// A group whose requests get numbers and whose answers are collected.
 struct Rig {

@@ -9,7 +9,7 @@ use super::producers::{Producers, Refused, Verdict};
 use super::segment::{Files, Segment};
 use crate::clock;
 use crate::config::Fsync;
-use crate::topics::settings::{Settings, Timestamps};
+use crate::settings::{Settings, Timestamps};
 
 /// What an append answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

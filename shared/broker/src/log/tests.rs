@@ -12,7 +12,7 @@ use super::batch::{Header, Outcome, tests::batch};
 use super::partition::{AppendError, PartitionLog};
 use super::read::Ask;
 use crate::config::Fsync;
-use crate::topics::settings::Settings;
+use crate::settings::Settings;
 
 fn settings(pairs: &[(&str, &str)]) -> Arc<Settings> {
     let overrides: BTreeMap<_, _> = pairs

@@ -5,8 +5,8 @@ use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable};
 
 use super::lengths;
-use super::reply::Reply;
 use crate::api::{self, Context, Node, versions};
+use crate::reply::Reply;
 
 /// A request taken apart as far as its header.
 pub struct Request {

@@ -4,7 +4,6 @@ pub mod check;
 pub mod dispatch;
 mod frames;
 mod lengths;
-pub mod reply;
 mod room;
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Which vector instructions a kernel is made of.
+//! The instruction sets that kernels are written for, and which of them the processor has.
 
 use crate::precision::Precision;
 
@@ -13,26 +13,26 @@ pub enum Isa {
     Avx512,
     /// Sixteen lanes of pairs of bfloat16, multiplied and summed in f32 (VDPBF16PS).
     Avx512Bf16,
-    /// Sixteen lanes of four bytes, multiplied and summed in 32-bit integers (VPDPBUSD).
+    /// Sixteen lanes of four 8-bit integers, multiplied and summed in 32-bit integers (VPDPBUSD).
     Avx512Vnni,
-    /// Matrix registers of sixteen rows (TDPBF16PS), with [`Isa::Avx512Bf16`] around them.
+    /// AMX matrix registers of sixteen rows (TDPBF16PS), with [`Isa::Avx512Bf16`] for everything else.
     AmxBf16,
-    /// The same for bytes (TDPBUSD), with [`Isa::Avx512Vnni`] around them.
+    /// The same for int8 (TDPBUSD), with [`Isa::Avx512Vnni`] for everything else.
     AmxInt8,
 }
 
 impl Isa {
-    /// The best set for f32 that this machine runs.
+    /// The fastest set for f32 that the processor has.
     pub fn detect() -> Self {
         Self::of(Precision::F32).unwrap_or(Self::Portable)
     }
 
-    /// The best set of that precision that this machine runs; none where it runs none.
+    /// The fastest set for `precision` that the processor has; `None` if it has none.
     pub fn of(precision: Precision) -> Option<Self> {
         Self::all_of(precision).next()
     }
 
-    /// All sets of that precision that this machine runs, the best one first.
+    /// All sets for `precision` that the processor has, the fastest first.
     pub fn all_of(precision: Precision) -> impl Iterator<Item = Self> {
         let known: &[Self] = match precision {
             Precision::F32 => &[Self::Avx512, Self::Avx2, Self::Portable],
@@ -42,6 +42,7 @@ impl Isa {
         known.iter().copied().filter(|isa| isa.available())
     }
 
+    /// The number format that its kernels compute in.
     pub fn precision(self) -> Precision {
         match self {
             Self::Avx512Bf16 | Self::AmxBf16 => Precision::Bf16,
@@ -50,7 +51,7 @@ impl Isa {
         }
     }
 
-    /// Whether this machine runs the set.
+    /// Whether the processor has the set and the system lets the process use it.
     pub fn available(self) -> bool {
         match self {
             Self::Portable => true,

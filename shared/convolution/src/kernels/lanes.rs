@@ -1,23 +1,25 @@
-//! The few vector operations that the kernels are written in, for each instruction set.
+//! The vector operations that kernels are written in, and their implementation in plain Rust.
 
 use crate::element::Element;
 
-/// What an instruction set does with a vector.
+/// The vector operations of an instruction set.
 ///
-/// Every method demands that the processor has the instruction set; the pointers must be valid for
-/// [`Lanes::COUNT`] numbers or words (one for `splat`), in any alignment.
+/// # Safety
+/// For every method, the processor has the instruction set and pointers are valid for [`Lanes::COUNT`] numbers or
+/// words (one for `splat`), in any alignment.
 pub(crate) trait Lanes {
-    /// Sums, or words to multiply: bare, so that the compiler keeps an array of them in registers.
+    /// Sums, or words to multiply. A bare vector type, so that the compiler keeps an array of them in registers.
     type Vector: Copy;
-    /// Sums while they grow.
+    /// Accumulators.
     type Sum: Copy;
-    /// What activations are held in; weights and inputs come as words of four bytes, one `f32` or two `bf16`.
+    /// The number format of activations. Weights and inputs are read as words of four bytes: one `f32`, two `bf16` or
+    /// four 8-bit integers.
     type Stored: Element;
     /// Sums in a vector.
     const COUNT: usize;
-    /// Hints that the line at `at` will be used at once; any address may be given.
+    /// Prefetches the cache line at `at` into the first-level cache; any address is allowed.
     fn prefetch(at: *const f32);
-    /// Hints that the line at `at` will be used soon, but not before much else.
+    /// Prefetches the cache line at `at` into the second-level cache; any address is allowed.
     fn prefetch_far(at: *const f32);
     unsafe fn zero() -> Self::Vector;
     unsafe fn load(from: *const f32) -> Self::Vector;
@@ -27,11 +29,11 @@ pub(crate) trait Lanes {
     unsafe fn subtract(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// The larger of each lane and zero.
     unsafe fn relu(sums: Self::Vector) -> Self::Vector;
-    /// Activations, as numbers to sum.
+    /// Loads activations, converted to f32.
     unsafe fn read(from: *const Self::Stored) -> Self::Vector;
-    /// The sums, as activations.
+    /// Stores sums, converted to activations.
     unsafe fn write(sums: Self::Vector, to: *mut Self::Stored);
-    /// Sums side by side, as activations.
+    /// Stores `V` adjacent vectors of sums, converted to activations.
     #[inline(always)]
     unsafe fn write_all<const V: usize>(sums: [Self::Vector; V], to: *mut Self::Stored) {
         for (v, sums) in sums.into_iter().enumerate() {
@@ -39,19 +41,19 @@ pub(crate) trait Lanes {
             unsafe { Self::write(sums, to.add(v * Self::COUNT)) }
         }
     }
-    /// Sums that lie in memory as they grew.
+    /// Loads accumulators from memory.
     unsafe fn sums(from: *const f32) -> Self::Sum;
-    /// What sums start from.
+    /// The accumulators' initial value: the bias, or zero for integers.
     unsafe fn start(bias: *const f32) -> Self::Sum;
-    /// `sums + a * b`, of each word's numbers.
+    /// `sums + a * b`, over all numbers of each word.
     unsafe fn multiply_add(sums: Self::Sum, a: Self::Vector, b: Self::Vector) -> Self::Sum;
-    /// Sums that are complete; `scale` matters where they are integers.
+    /// Converts accumulators to f32; integers are multiplied by `scale` and get their bias.
     unsafe fn complete(sums: Self::Sum, scale: *const f32, bias: *const f32) -> Self::Vector;
     /// `sums + factor * values`.
     unsafe fn add_scaled(sums: Self::Vector, values: Self::Vector, factor: f32) -> Self::Vector;
 }
 
-/// For those whose sums are the numbers that come out: they start from the bias.
+/// For instruction sets whose accumulators are f32 and start from the bias.
 macro_rules! sums_are_values {
     () => {
         type Sum = Self::Vector;

@@ -1,23 +1,21 @@
-//! The matrix registers of Intel AMX: whether there are any, and what they hold.
+//! The matrix registers of Intel AMX: detection, permission and configuration.
 //!
 //! Reference: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18.
 
-use std::arch::asm;
-use std::sync::OnceLock;
-
 use super::panel::{SIDE, WORD};
 use crate::precision::Precision;
+use std::{arch::asm, sync::OnceLock};
 
 /// Output channels that are computed at a time: two registers.
 pub(crate) const WIDTH: usize = 2 * SIDE;
 
-/// Whether the processor has the instructions, and the system lets this process use the registers.
+/// Whether the processor has the instructions and the system lets this process use the registers.
 pub(crate) fn available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| has_instructions() && permitted())
 }
 
-/// AMX-TILE, AMX-BF16 and AMX-INT8 in leaf 7, and the registers' state among those that the system saves.
+/// AMX-TILE, AMX-BF16 and AMX-INT8, as CPUID leaf 7 reports them.
 fn has_instructions() -> bool {
     const INSTRUCTIONS: u32 = 1 << 22 | 1 << 24 | 1 << 25;
     std::arch::x86_64::__cpuid_count(7, 0).edx & INSTRUCTIONS == INSTRUCTIONS
@@ -37,7 +35,7 @@ fn permitted() -> bool {
     false
 }
 
-/// That many multiplications of registers, or as many as are whole fours.
+/// Runs `times` register products, rounded down to a multiple of four: the register peak.
 ///
 /// # Safety
 /// The registers are [available].
@@ -67,7 +65,7 @@ pub(crate) unsafe fn multiply(precision: Precision, times: usize) {
     }
 }
 
-/// What LDTILECFG reads.
+/// The operand of LDTILECFG.
 #[repr(C, align(64))]
 struct Configuration {
     palette: u8,
@@ -77,11 +75,11 @@ struct Configuration {
     rows: [u8; 16],
 }
 
-/// The thread's matrix registers, as the products use them, until it is dropped.
+/// The thread's matrix registers, configured for products until this is dropped.
 pub(crate) struct Registers;
 
 impl Registers {
-    /// For `pixels` a register, and steps of `words`.
+    /// For `pixels` rows a register, and steps of `words` words.
     ///
     /// # Safety
     /// The registers are [available].
@@ -111,7 +109,7 @@ impl Registers {
 }
 
 impl Drop for Registers {
-    /// Without a state to save, switching to another thread costs nothing more.
+    /// Releases the registers, so that a context switch need not save them.
     fn drop(&mut self) {
         // SAFETY: the registers are available, or there would be none to drop.
         unsafe { asm!("tilerelease", options(nostack, nomem)) };

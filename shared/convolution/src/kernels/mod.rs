@@ -1,4 +1,4 @@
-//! Register-blocked inner products, for each instruction set.
+//! The kernels: register-blocked inner products, for each instruction set.
 
 mod isa;
 mod lanes;

@@ -1,31 +1,32 @@
-//! What the kernels of one panel of output channels work on, and how its pixels are cut into tiles.
+//! The operands of kernels, and how the pixels of a panel of output channels are cut into tiles.
 
 use crate::cut::part;
 
-/// Bytes of what kernels multiply at a time.
+/// Bytes of a word, the unit that kernels multiply: one f32, two bf16 or four 8-bit integers.
 pub(crate) const WORD: usize = 4;
 
-/// Rows of a matrix register, and words of a row.
+/// Rows of a matrix register, and words of each row.
 pub(crate) const SIDE: usize = 16;
 
-/// The widest panel: four vectors of sixteen.
+/// Output channels of the widest panel: four vectors of sixteen.
 pub(crate) const WIDEST: usize = 64;
 
 /// Floats of a cache line.
 pub(super) const LINE: usize = 16;
 
-/// Steps of the inner product that are written out together, and ask for a line of the next panel's weights together:
-/// more lines at a time than come from afar would hold up those that come from near.
+/// Steps of the inner product that are unrolled, with one prefetch of the next panel's weights. More prefetches would
+/// fill the line buffers and delay loads that hit the cache.
 pub(super) const STEPS: usize = 2;
 
-/// What all tiles of one panel of output channels share.
+/// The operands that all tiles of a panel of output channels share.
 ///
-/// `input` points to the activations' first number, `weights` to the panel's. Both are counted in words of four bytes.
+/// `input` points to the first number of the activations, `weights` to the first weight of the panel. Offsets are in words
+/// of four bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct Panel {
     pub(crate) input: *const f32,
     pub(crate) weights: *const f32,
-    /// What will be read after this panel's weights, to be brought near meanwhile: any address.
+    /// The weights to prefetch for the next panel; any address is allowed.
     pub(crate) next: *const f32,
     pub(crate) runs: usize,
     pub(crate) run_length: usize,
@@ -33,24 +34,24 @@ pub(crate) struct Panel {
     pub(crate) epilogue: Epilogue,
 }
 
-/// What becomes of a panel's sums.
+/// What is done with the sums of a panel: scale, bias, residual, ReLU, store.
 ///
-/// `output` and `residual` point to the activations' first number in the panel's channels, and are counted in the
-/// numbers that activations are held in; `bias` and `scale` to the panel's. A null `residual` means that nothing is added.
+/// `output` and `residual` point to the first number of the activations in the panel's channels; offsets are in numbers.
+/// `bias` and `scale` point to those of the panel. If `residual` is null, nothing is added.
 #[derive(Clone, Copy)]
 pub(crate) struct Epilogue {
     pub(crate) output: *mut u8,
     pub(crate) residual: *const u8,
     pub(crate) bias: *const f32,
-    /// What integer sums are multiplied by; read by kernels of bytes alone.
+    /// Factors of integer sums; read by int8 kernels only.
     pub(crate) scale: *const f32,
     pub(crate) residual_factor: f32,
-    /// Channels to write; fewer than the panel is wide where the output's count is no multiple.
+    /// Channels to write: the panel's width, or fewer in the last panel.
     pub(crate) channels: usize,
     pub(crate) relu: bool,
 }
 
-/// Where one output pixel reads (in words) and writes (in numbers), from the activations' start.
+/// Offsets of one output pixel from the start of the activations: of its input in words, of the others in numbers.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Pixel {
     pub(crate) input: usize,
@@ -58,17 +59,17 @@ pub(crate) struct Pixel {
     pub(crate) residual: usize,
 }
 
-/// Computes one tile.
+/// A kernel: computes one tile.
 ///
 /// # Safety
-/// The processor has the kernel's instruction set. `pixels` points to as many pixels as the kernel
-/// is made for. For each of them, `runs` stretches of `run_length` floats, `run_stride` apart, can be
-/// read from `input`; `channels` floats can be written to `output`, which no one else reads or writes
-/// meanwhile, and read from `residual` unless that is null. `weights` holds `runs * run_length` rows of
-/// the panel's width, `bias` one, and so does `scale` where the kernel is one of bytes.
+/// The processor has the kernel's instruction set. `pixels` points to as many pixels as the kernel is made for. For each
+/// of them, `input` has `runs` runs of `run_length` words, `run_stride` words apart, that can be read; `output` has
+/// `channels` numbers that can be written and that no other thread accesses meanwhile; so has `residual`, to be read,
+/// unless it is null. `weights` holds `runs * run_length` rows as wide as the panel, `bias` one, and for int8 kernels
+/// `scale` one.
 pub(crate) type Kernel = unsafe fn(panel: &Panel, pixels: *const Pixel);
 
-/// Finishes the sums of a panel for the first `count` of `pixels`, whose `input` says in which row of `sums` theirs lie.
+/// Applies the epilogue to the first `count` of `pixels`; the `input` of a pixel is the row of `sums` with its sums.
 ///
 /// # Safety
 /// As [`Kernel`], for the epilogue alone.
@@ -84,8 +85,8 @@ pub(crate) struct Family {
 }
 
 impl Family {
-    /// Computes all `pixels`, in tiles of as equal a height as can be. Weights come from afar once and from the
-    /// second-level cache for every further tile; meanwhile each tile asks for its share of the next panel's.
+    /// Computes all `pixels`, in tiles of almost equal height. The first tile brings the weights into the second-level
+    /// cache; each tile prefetches a share of the next panel's.
     ///
     /// # Safety
     /// As [`Kernel`], for each of the pixels.

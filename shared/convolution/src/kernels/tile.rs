@@ -2,22 +2,25 @@
 //!
 //! A tile of `P` pixels and `V` vectors keeps its `P * V` sums in registers over the whole inner
 //! product. Each step loads `V` vectors of packed weights and, for each pixel, broadcasts one input.
-//! Because activations are channels-last with a border, the inputs of one pixel are `runs` stretches
-//! (one for each kernel row) of `run_length` floats side by side, and a 1×1 convolution is one stretch.
+//! Because activations are channels-last with a border, the inputs of one pixel are `runs` runs of `run_length`
+//! adjacent words, one for each kernel row; a 1×1 convolution has one run.
 
-use super::isa::Isa;
-use super::lanes::{Lanes, Plain};
+use super::{
+    isa::Isa,
+    lanes::{Lanes, Plain},
+    panel::{Epilogue, Family, LINE, Panel, Pixel, STEPS, WIDEST},
+};
 #[cfg(target_arch = "x86_64")]
-use super::matrix::WIDTH;
-use super::panel::{Epilogue, Family, LINE, Panel, Pixel, STEPS, WIDEST};
-#[cfg(target_arch = "x86_64")]
-use super::x86::{Avx2, Avx512, Avx512Bf16, Avx512Bf16Sums, Avx512Vnni};
+use super::{
+    matrix::WIDTH,
+    x86::{Avx2, Avx512, Avx512Bf16, Avx512Bf16Sums, Avx512Vnni},
+};
 use crate::element::Element;
 
-/// Pixels between those that are finished and those whose lines are asked for.
+/// How many pixels ahead outputs are prefetched.
 const AHEAD: usize = 32;
 
-/// Inner products from this length on announce their outputs: shorter ones are done before a line comes.
+/// Inner products from this length on prefetch their outputs; shorter ones end before the line arrives.
 const LONG: usize = 64;
 
 /// The panel widths of an instruction set, widest first.
@@ -41,14 +44,14 @@ pub(crate) fn families(isa: Isa) -> &'static [Family] {
     }
 }
 
-/// Those that matrix registers can take the place of: of no more than two vectors.
+/// The families of at most two vectors, whose products matrix registers can compute.
 #[cfg(target_arch = "x86_64")]
 fn narrow(families: &'static [Family]) -> &'static [Family] {
     let wide = families.iter().take_while(|family| family.width > WIDTH);
     &families[wide.count()..]
 }
 
-/// As [`families`], of kernels that write their sums as they are, in `f32`.
+/// As [`families`], of kernels that store results in `f32`.
 pub(crate) fn families_of_sums(isa: Isa) -> &'static [Family] {
     match isa {
         #[cfg(target_arch = "x86_64")]
@@ -57,7 +60,7 @@ pub(crate) fn families_of_sums(isa: Isa) -> &'static [Family] {
     }
 }
 
-/// A loop that is unrolled here and not by the compiler, which would do it too late to keep the sums in registers.
+/// An unrolled loop: the compiler would unroll it too late to keep the sums in registers.
 macro_rules! each_below {
     ($end:ident, $index:ident in [$($value:literal)*] $body:block) => {
         $(if $value < $end {
@@ -67,12 +70,15 @@ macro_rules! each_below {
     };
 }
 
-/// The body of every kernel; see [`Kernel`](super::panel::Kernel) for what the caller owes.
+/// The body of every kernel.
+///
+/// # Safety
+/// As [`Kernel`](super::panel::Kernel).
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // plain indices are what the compiler turns into registers
 unsafe fn tile<L: Lanes, const P: usize, const V: usize>(panel: &Panel, pixels: *const Pixel) {
     // SAFETY: everything below stays within what `Kernel` promises: `P` pixels, `V` vectors a row of
-    // weights, `runs` stretches a pixel.
+    // weights, `runs` runs a pixel.
     unsafe {
         let pixels = pixels.cast::<[Pixel; P]>().read();
         let epilogue = &panel.epilogue;
@@ -180,10 +186,10 @@ unsafe fn finish<L: Lanes, const V: usize>(epilogue: &Epilogue, pixel: &Pixel, s
     }
 }
 
-/// See [`Finish`].
+/// The body of every [`Finish`](super::panel::Finish).
 ///
 /// # Safety
-/// As there.
+/// As [`Finish`](super::panel::Finish).
 #[inline(always)]
 unsafe fn finish_all<L: Lanes, const V: usize>(
     epilogue: &Epilogue,
@@ -214,7 +220,7 @@ macro_rules! kernels {
             use $lanes as Vector;
 
             /// # Safety
-            /// See [`Kernel`](super::super::panel::Kernel).
+            /// As [`Kernel`](super::super::panel::Kernel).
             $(#[target_feature(enable = $feature)])?
             pub(super) unsafe fn run<const P: usize, const V: usize>(panel: &Panel, pixels: *const Pixel) {
                 // SAFETY: the caller keeps `Kernel`'s promises, and this function has the features.
@@ -222,7 +228,7 @@ macro_rules! kernels {
             }
 
             /// # Safety
-            /// See [`super::Finish`].
+            /// As [`Finish`](super::super::panel::Finish).
             $(#[target_feature(enable = $feature)])?
             pub(super) unsafe fn finish<const V: usize>(
                 epilogue: &Epilogue,

@@ -1,11 +1,10 @@
 //! Vectors of AVX2 and AVX-512.
 
+use super::lanes::{Lanes, sums_are_values};
 use half::bf16;
 use std::arch::x86_64::*;
 
-use super::lanes::{Lanes, sums_are_values};
-
-/// The operations that f32 and bf16 share on x86: everything but what is read, written and multiplied.
+/// What all number formats share on x86: everything but loads, stores and multiplication of activations.
 macro_rules! x86_lanes {
     (
         $(#[$doc:meta])* $name:ident, $vector:ident, $count:literal, $stored:ident,
@@ -79,7 +78,7 @@ macro_rules! x86_lanes {
     };
 }
 
-/// Numbers in f32: read and written as they are summed. `$multiply` is what makes products of words and sums them.
+/// Vectors that load and store f32. `$multiply` multiplies words and accumulates the products.
 macro_rules! x86_floats {
     ($(#[$doc:meta])* $name:ident, $vector:ident, $count:literal, $fma:ident, $multiply:ident, $max:ident, $($operation:ident),*) => {
         x86_lanes! {
@@ -176,18 +175,18 @@ x86_lanes! {
     }
 }
 x86_floats!(
-    /// As [`Avx512Bf16`], with sums that are written as they are.
+    /// As [`Avx512Bf16`], with results stored as f32.
     Avx512Bf16Sums, __m512, 16, _mm512_fmadd_ps, multiply_pairs, _mm512_max_ps,
     _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps
 );
 x86_lanes! {
-    /// Sixteen sums in 32-bit integers of four products each, bytes with signed bytes.
+    /// Sixteen accumulators in 32-bit integers, each of four products of `u8` with `i8`.
     Avx512Vnni, __m512, 16, u8, _mm512_fmadd_ps,
     _mm512_setzero_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_storeu_ps, _mm512_add_ps, _mm512_sub_ps,
 
     type Sum = __m512i;
 
-    /// A byte holds nothing below its zero, which is 0 where a result is rectified.
+    /// Nothing to do: a rectified result has zero point 0, and the store saturates at it.
     #[inline(always)]
     unsafe fn relu(sums: __m512) -> __m512 {
         sums
@@ -199,7 +198,7 @@ x86_lanes! {
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()))) }
     }
 
-    /// What a byte can't hold becomes the nearest that it can.
+    /// Values outside `u8` saturate.
     #[inline(always)]
     unsafe fn write(sums: __m512, to: *mut u8) {
         // SAFETY: the caller vouches for the instruction set and the pointer.
@@ -209,8 +208,8 @@ x86_lanes! {
         }
     }
 
-    /// Four vectors become one, and two become a half: packed within each quarter of a register, then the quarters put
-    /// in order.
+    /// Packs four vectors into one, or two into half a one: packing works within each quarter of a register, then a
+    /// permutation puts the quarters in order.
     #[inline(always)]
     unsafe fn write_all<const V: usize>(sums: [__m512; V], to: *mut u8) {
         // SAFETY: the caller vouches for the instruction set, and gives a pointer to `V * COUNT` bytes.

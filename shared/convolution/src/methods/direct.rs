@@ -1,40 +1,43 @@
-//! Convolutions by the definition: implicit GEMM over the pixels' own neighbourhoods, nothing unrolled.
-
-use std::ops::Range;
+//! The direct method: implicit GEMM, which reads each pixel's neighbourhood in place instead of unrolling the input.
 
 #[cfg(target_arch = "x86_64")]
 use super::amx;
-use super::packing::{Packed, Slice, pair};
-use super::segments::{Steps, Stretches};
-use crate::aligned::Aligned;
-use crate::cut::{CHUNK_MACS, CHUNKS_A_THREAD, Cut, part};
-use crate::extent::{Extent, Views};
-use crate::grid::Grids;
-use crate::kernels::{Epilogue, Isa, Panel, Pixel, WORD, families};
-use crate::precision::Precision;
-use crate::shape::Shape;
+use super::{
+    packing::{Packed, Slice, pair},
+    segments::{Spans, Steps},
+};
+use crate::{
+    aligned::Aligned,
+    cut::{CHUNK_MACS, CHUNKS_A_THREAD, Cut, part},
+    extent::{Extent, Views},
+    grid::Grids,
+    kernels::{Epilogue, Isa, Panel, Pixel, WORD, families},
+    precision::Precision,
+    shape::Shape,
+};
+use std::ops::Range;
 
-/// Output pixels that go through all panels before the next ones: whole tiles of any height up to six,
-/// whose inputs stay in the second-level cache and whose places are looked up once.
+/// Output pixels that pass through all panels before the next ones: a multiple of every tile height up to six. Their
+/// inputs stay in the second-level cache, and their offsets are computed once.
 const BLOCK: usize = 120;
 /// Bytes of input that a block of pixels may span, to stay in the second-level cache beside the weights.
 const INPUT_BYTES: usize = 160 << 10;
 
-/// As [`CHUNK_MACS`] and [`CHUNKS_A_THREAD`], on matrix registers.
+/// [`CHUNK_MACS`] and [`CHUNKS_A_THREAD`] for matrix registers.
 const MATRIX_CHUNK_MACS: usize = 8 * CHUNK_MACS;
 const MATRIX_CHUNKS_A_THREAD: usize = 4;
 
 pub(crate) struct Direct {
     precision: Precision,
     packed: Packed,
-    /// What sums of bytes are multiplied by, for each output channel; empty in other precisions.
+    /// For int8, the factor of the integer sums of each output channel; else empty.
     scales: Aligned,
     residual_factor: f32,
-    /// Where matrix registers are used.
+    /// Set if matrix registers are used.
     steps: Option<Steps>,
 }
 
-/// Weights of one output channel as signed bytes, on a grid of their own around zero.
+/// Quantizes the weights of one output channel to `i8` with zero point 0; returns codes and scale.
 fn signed_bytes(weight: &[f32]) -> (Vec<i8>, f32) {
     let largest = weight.iter().fold(0.0f32, |m, w| m.max(w.abs()));
     let step = if largest > 0.0 { largest / 127.0 } else { 1.0 };
@@ -42,12 +45,12 @@ fn signed_bytes(weight: &[f32]) -> (Vec<i8>, f32) {
     (bytes.collect(), step)
 }
 
-/// Words that lie side by side in the inputs of an output pixel: a kernel row.
+/// Adjacent words in the inputs of an output pixel: a kernel row.
 fn run_length(precision: Precision, shape: &Shape) -> usize {
     shape.kernel.1 * precision.stored(shape.in_channels) * precision.bytes() / WORD
 }
 
-/// The steps of a shape on matrix registers, where `isa` has them and they suit it.
+/// The steps of a shape on matrix registers; `None` if `isa` has none or the shape does not suit them.
 fn steps(isa: Isa, shape: &Shape) -> Option<Steps> {
     let (height, width) = shape.kernel;
     match isa {
@@ -60,8 +63,8 @@ fn steps(isa: Isa, shape: &Shape) -> Option<Steps> {
 }
 
 impl Direct {
-    /// For bytes: with the sum `s` of `input byte * weight byte`, the output byte is `s * scale + bias` (plus the
-    /// residual byte times a factor), into which all grids are folded.
+    /// For int8. With the sum `s` of input code × weight code, the output code is `s * scale + bias` (plus the residual
+    /// code times a factor); all scales and zero points are folded into these.
     pub(crate) fn of_bytes(
         isa: Isa,
         weight: &[f32],
@@ -127,7 +130,7 @@ impl Direct {
         }
     }
 
-    /// For floats. `weight` is `[out_channels, in_channels, height, width]`, as long as `shape` says.
+    /// For f32 and bf16. `weight` is `[out_channels, in_channels, height, width]`, as long as `shape` says.
     pub(crate) fn new(isa: Isa, weight: &[f32], bias: &[f32], shape: &Shape) -> Self {
         let taps = shape.kernel.0 * shape.kernel.1;
         let precision = isa.precision();
@@ -159,8 +162,8 @@ impl Direct {
         }
     }
 
-    /// Cuts the work on `images` images for `threads` threads, of output pixels or segments of them. `worth` tells how many
-    /// chunks the work makes, of no fewer multiplications each and no more for each thread.
+    /// Cuts the work on `images` images for `threads` threads; units are output pixels or segments of them. `worth(least,
+    /// most)` is the number of chunks with at least `least` multiplications each and at most `most` chunks a thread.
     pub(crate) fn cut(
         &self,
         shape: &Shape,
@@ -174,8 +177,8 @@ impl Direct {
         let weights = self.packed.weights.len() * WORD;
         if self.steps.is_some() {
             let wanted = worth(MATRIX_CHUNK_MACS, MATRIX_CHUNKS_A_THREAD);
-            let stretches = Stretches::of(shape, input, output);
-            return stretches.cut(images, (inputs, weights), panels, (wanted, threads));
+            let spans = Spans::of(shape, input, output);
+            return spans.cut(images, (inputs, weights), panels, (wanted, threads));
         }
         let wanted = worth(CHUNK_MACS, CHUNKS_A_THREAD);
         let pixels = images * output.pixels();
@@ -194,12 +197,12 @@ impl Direct {
         }
     }
 
-    /// Whether the pixels of its input may lie apart.
-    pub(crate) fn reads_by_place(&self) -> bool {
-        self.steps.is_some_and(|steps| steps.by_place())
+    /// Whether its input may have a gap between pixels.
+    pub(crate) fn reads_by_tap(&self) -> bool {
+        self.steps.is_some_and(|steps| steps.by_tap())
     }
 
-    /// Computes the units `units` of a cut, the channels of group `group` of `groups`.
+    /// Computes `units` of a cut, in the output channels of group `group` of `groups`.
     ///
     /// # Safety
     /// As [`Conv2d::compute`](crate::Conv2d::compute).
@@ -217,7 +220,7 @@ impl Direct {
             let panels = slices
                 .iter()
                 .map(|slice| (slice.family, self.panel(shape, views, slice)));
-            // SAFETY: as the caller promises; steps are for processors that have the registers.
+            // SAFETY: as the caller promises; there are steps only if the processor has the registers.
             unsafe { amx::compute((self.precision, steps), shape, views, units, panels) };
             return;
         }
@@ -236,7 +239,7 @@ impl Direct {
         }
     }
 
-    /// What the kernels of one slice work on.
+    /// The operands of the kernels of one slice.
     fn panel(&self, shape: &Shape, views: &Views, slice: &Slice) -> Panel {
         let bytes = self.precision.bytes();
         let words = |numbers: usize| numbers * bytes / WORD;
@@ -263,7 +266,7 @@ impl Direct {
         }
     }
 
-    /// Looks up where the output pixels from `first` on read and write.
+    /// Computes the offsets at which the output pixels from `first` on read and write.
     fn place(&self, shape: &Shape, views: &Views, first: usize, places: &mut [Pixel]) {
         let Shape {
             stride, padding, ..

@@ -1,4 +1,4 @@
-//! The methods by which a convolution is computed.
+//! The methods that compute a convolution: directly, on vector or matrix registers, or by Winograd's algorithm.
 
 #[cfg(target_arch = "x86_64")]
 mod amx;

@@ -1,21 +1,22 @@
-//! Weights in the order in which the kernels read them.
+//! Packed weights: in the order in which kernels read them.
 
+use crate::{
+    aligned::Aligned,
+    kernels::{Family, Isa},
+};
 use half::bf16;
-
-use crate::aligned::Aligned;
-use crate::kernels::{Family, Isa};
 
 /// The panel widths of an instruction set, widest first: [`families`](crate::kernels::families) or others like them.
 pub(crate) type Families = fn(Isa) -> &'static [Family];
 
-/// A panel: the output channels that one kernel call computes.
+/// A panel: the output channels that one kernel computes.
 pub(crate) struct Slice {
     pub(crate) family: &'static Family,
     /// The first output channel.
     pub(crate) first: usize,
     /// Output channels; fewer than the family's width in the last panel only.
     pub(crate) channels: usize,
-    /// Where its weights start.
+    /// The index of its first weight.
     pub(crate) weights: usize,
 }
 
@@ -65,14 +66,14 @@ impl Packed {
         self.weights.as_slice()[slice.weights..].as_ptr()
     }
 
-    /// Where the weights of the slice after this one lie, or would.
+    /// The weights of the next slice; past the end after the last one.
     pub(crate) fn after(&self, slice: &Slice) -> *const f32 {
         let panel = self.weights.len() / self.bias.len() * slice.family.width;
         self.weights_of(slice).wrapping_add(panel)
     }
 }
 
-/// Two bfloat16 in the bits of a word, the first one lower.
+/// Two bfloat16 in the bits of a word, the first one in the lower half.
 pub(crate) fn pair(first: f32, second: f32) -> f32 {
     let bits = |value| u32::from(bf16::from_f32(value).to_bits());
     f32::from_bits(bits(first) | bits(second) << 16)

@@ -1,29 +1,31 @@
-//! How a convolution is cut for matrix registers: output pixels into segments of sixteen neighbours, whose inputs must be
-//! evenly spaced in memory, and inner products into steps of sixteen words.
+//! How a convolution is cut for matrix registers: output pixels into segments of up to sixteen neighbours with inputs
+//! evenly spaced in memory, and inner products into steps of up to sixteen words.
 
-use crate::cut::Cut;
-use crate::extent::Extent;
-use crate::kernels::{SIDE, WORD};
-use crate::shape::Shape;
+use crate::{
+    cut::Cut,
+    extent::Extent,
+    kernels::{SIDE, WORD},
+    shape::Shape,
+};
 
-/// Steps of fewer words would leave most of each register empty.
+/// The fewest words of a step: shorter ones would leave most of each register empty.
 const LEAST_WORDS: usize = 4;
 /// Bytes of input that a block of segments may span, to stay in the second-level cache beside the weights.
 const INPUT_BYTES: usize = 768 << 10;
 
-/// How the inner product over a pixel's inputs is cut into steps, and in which order they are taken.
+/// How the inner product over a pixel's inputs is cut into steps, and the order of the steps.
 #[derive(Clone, Copy)]
 pub(crate) struct Steps {
-    /// Of a step.
+    /// Words of a step.
     pub(crate) words: usize,
     pub(crate) count: usize,
-    /// Places of the kernel whose steps take turns; 1 where all steps are taken as their inputs lie.
+    /// Taps of the kernel that are interleaved; 1 if the steps are in the order of their inputs in memory.
     taps: usize,
 }
 
 impl Steps {
-    /// The longest that kernel rows are made of, of a kernel with `taps` places and `words` words at each, `across` in a
-    /// row. None where they would be too short.
+    /// The longest steps that divide a kernel row, for a kernel of `taps` taps of `words` words, `across` taps in a row.
+    /// `None` if they would be too short.
     pub(crate) fn of((taps, across): (usize, usize), words: usize) -> Option<Self> {
         let run = across * words;
         let step = (LEAST_WORDS..=SIDE)
@@ -36,68 +38,69 @@ impl Steps {
         })
     }
 
-    /// Which step, in the order of the inputs, is taken at `number`: those of the same channels one after the other,
-    /// since neighbouring places of the kernel share most of their pixels.
+    /// The index, in the order of the inputs, of the step at position `number`. Steps of the same channels follow each
+    /// other, since neighbouring taps share most of their pixels.
     pub(crate) fn at(&self, number: usize) -> usize {
         number % self.taps * (self.count / self.taps) + number / self.taps
     }
 
-    /// For each step in its turn, where its inputs lie from a pixel's first one on, of a kernel of `runs` rows. Rows and
-    /// pixels are so many bytes apart; pixels that share a step lie side by side.
+    /// For each step, the offset of its inputs from the pixel's first input, in bytes, for a kernel of `runs` rows. `row`
+    /// and `pixel` are the bytes from one row and one pixel to the next; pixels that share a step are adjacent.
     pub(crate) fn offsets(
         self,
         runs: usize,
         (row, pixel): (usize, usize),
     ) -> impl Iterator<Item = u32> {
         let in_run = self.count / runs;
-        let in_stretch = match self.by_place() {
-            true => self.count / self.taps,
-            false => in_run,
+        let in_span = if self.by_tap() {
+            self.count / self.taps
+        } else {
+            in_run
         };
         (0..self.count).map(move |number| {
             let step = self.at(number);
             let (run, in_run) = (step / in_run, step % in_run);
-            let (place, in_stretch) = (in_run / in_stretch, in_run % in_stretch);
-            (run * row + place * pixel + in_stretch * self.words * WORD) as u32
+            let (place, in_span) = (in_run / in_span, in_run % in_span);
+            (run * row + place * pixel + in_span * self.words * WORD) as u32
         })
     }
 
-    /// Whether the kernel's places are read one by one, so that pixels may lie apart.
-    pub(crate) fn by_place(&self) -> bool {
+    /// Whether the kernel's taps are read one by one, so that there may be a gap between pixels.
+    pub(crate) fn by_tap(&self) -> bool {
         self.taps > 1
     }
 
-    /// Which word of the inputs is multiplied at `number`.
+    /// The index of the input word that is multiplied at position `number`.
     pub(crate) fn word(&self, number: usize) -> usize {
         self.at(number / self.words) * self.words + number % self.words
     }
 }
 
-/// Output pixels whose inputs are evenly spaced. With a stride of one, that holds over a whole image: pixels are numbered
-/// along the input's rows, borders included, and what comes out between two rows is dropped.
-pub(crate) struct Stretches {
-    /// Pixels of a stretch, those that are dropped included.
+/// Spans of output pixels with evenly spaced inputs. With a stride of 1, an image is one span: pixels are numbered along
+/// the input's rows, borders included, and results for border positions are dropped. Else each row is a span.
+pub(crate) struct Spans {
+    /// Pixels of a span, dropped ones included.
     pixels: usize,
-    /// Of those, from one output row to the next.
+    /// Pixels from one output row to the next, in a span.
     pub(crate) pitch: usize,
-    /// Stretches of an image: one, or one a row.
+    /// Spans of an image: one, or one a row.
     an_image: usize,
     /// Pixels of a segment.
     pub(crate) rows: usize,
 }
 
-/// Up to sixteen neighbours in a stretch.
+/// Up to sixteen neighbours in a span.
 pub(crate) struct Segment {
     pub(crate) image: usize,
-    /// The stretch's first output row.
+    /// The span's first output row.
     pub(crate) y: usize,
-    /// The first pixel in the stretch. The last segment of a stretch overlaps the one before it.
+    /// The index of its first pixel in the span. The last segment of a span overlaps the one before it.
     pub(crate) first: usize,
-    /// Pixels that the segment before it has computed already.
+    /// Pixels that the segment before it computes.
     pub(crate) skipped: usize,
 }
 
-impl Stretches {
+impl Spans {
     pub(crate) fn of(shape: &Shape, input: &Extent, output: &Extent) -> Self {
         let pitch = input.width + 2 * input.border;
         let (pixels, pitch, an_image) = match shape.stride {
@@ -112,24 +115,24 @@ impl Stretches {
         }
     }
 
-    /// Segments of a stretch.
+    /// Segments of a span.
     fn segments(&self) -> usize {
         self.pixels.div_ceil(self.rows)
     }
 
     pub(crate) fn segment(&self, number: usize) -> Segment {
-        let (stretch, segment) = (number / self.segments(), number % self.segments());
+        let (span, segment) = (number / self.segments(), number % self.segments());
         let first = (segment * self.rows).min(self.pixels - self.rows);
         Segment {
-            image: stretch / self.an_image,
-            y: stretch % self.an_image,
+            image: span / self.an_image,
+            y: span % self.an_image,
             first,
             skipped: segment * self.rows - first,
         }
     }
 
-    /// Cuts the work on `images` images into `wanted` chunks or a few more, as many for each of `threads`, so that little
-    /// is read from afar: every block reads all weights, and every group of panels all inputs.
+    /// Cuts the work on `images` images into `wanted` chunks or a few more, equally many for each of `threads`, so that
+    /// the least memory is read: every block reads all weights, and every group of panels all inputs.
     pub(crate) fn cut(
         &self,
         images: usize,
@@ -178,7 +181,7 @@ mod tests {
             sorted.sort();
             assert_eq!(sorted, (0..total).collect::<Vec<_>>());
             // Rows of the input that are a little longer than the kernel's.
-            let apart = if steps.by_place() { words + 3 } else { words };
+            let apart = if steps.by_tap() { words + 3 } else { words };
             let row = (width * apart + 9) * WORD;
             let offsets: Vec<u32> = steps.offsets(height, (row, apart * WORD)).collect();
             assert_eq!(offsets.len() * steps.words, total);
@@ -220,14 +223,14 @@ mod tests {
                 stride: 0,
             };
             let input = extent(height * stride, width * stride, border);
-            let stretches = Stretches::of(&shape, &input, &extent(height, width, 0));
-            let cut = stretches.cut(2, (1 << 20, 1 << 20), 8, (8, 2));
+            let spans = Spans::of(&shape, &input, &extent(height, width, 0));
+            let cut = spans.cut(2, (1 << 20, 1 << 20), 8, (8, 2));
             let mut seen = vec![0; 2 * height * width];
             for number in 0..cut.units {
-                let segment = stretches.segment(number);
-                for row in segment.skipped..stretches.rows {
+                let segment = spans.segment(number);
+                for row in segment.skipped..spans.rows {
                     let at = segment.first + row;
-                    let (y, x) = (segment.y + at / stretches.pitch, at % stretches.pitch);
+                    let (y, x) = (segment.y + at / spans.pitch, at % spans.pitch);
                     if x < width {
                         seen[(segment.image * height + y) * width + x] += 1;
                     }

@@ -1,49 +1,50 @@
-//! Products on the matrix registers of Intel AMX: sixteen pixels by sixteen output channels an instruction.
+//! The direct method on the matrix registers of Intel AMX: an instruction multiplies sixteen pixels by sixteen output
+//! channels.
 //!
-//! A register holds sixteen rows of sixteen words. One of inputs has a pixel a row, and its words are a step of the
-//! inner product; one of weights has a word of that step a row, and its sixteen words are output channels, just as the
-//! vector kernels' panels have them; one of sums has a pixel a row and an output channel a word. Four registers of sums
-//! grow at a time, from two of inputs and two of weights.
+//! A register holds sixteen rows of sixteen words. In a register of inputs, a row is a pixel and its words are a step of
+//! the inner product. In a register of weights, a row is a word of that step and its words are output channels, in the
+//! layout of the vector kernels' panels. In a register of sums, a row is a pixel and a word an output channel. Two
+//! registers of inputs and two of weights give four registers of sums.
 //!
 //! Reference: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18.
 
 mod product;
 
-use std::cell::RefCell;
-use std::ops::Range;
-
-use super::segments::{Steps, Stretches};
-use crate::aligned::Aligned;
-use crate::extent::Views;
-use crate::kernels::{Family, MATRIX_WIDTH as WIDTH, Panel, Pixel, Registers, SIDE, WORD};
-use crate::precision::Precision;
-use crate::shape::Shape;
+use super::segments::{Spans, Steps};
+use crate::{
+    aligned::Aligned,
+    extent::Views,
+    kernels::{Family, MATRIX_WIDTH as WIDTH, Panel, Pixel, Registers, SIDE, WORD},
+    precision::Precision,
+    shape::Shape,
+};
 use product::{BF16, INT8, Product, Unfinished};
+use std::{cell::RefCell, ops::Range};
 
 /// Steps of the inner product whose weights stay in the first-level cache, beside the inputs that pass through it.
 const STEPS: usize = 16;
-/// Registers of pixels that those weights serve.
+/// Registers of pixels that are multiplied by those weights.
 const BLOCK: usize = 16;
-/// Lines of the next panel's weights that are asked for in each step.
+/// The most lines of the next panel's weights that a step prefetches.
 const ASKED: usize = 8;
 
-/// What a thread needs beside its registers.
+/// A thread's working memory.
 struct Scratch {
-    /// For each step of the inner product, where its inputs lie from a pixel's first one on, in bytes.
+    /// For each step of the inner product, the offset of its inputs from the pixel's first input, in bytes.
     offsets: Vec<u32>,
     segments: Vec<Inputs>,
-    /// Where the pixels of all segments go. Their `input` is a row of the sums of a pair of segments.
+    /// The output offsets of the pixels of all segments. Their `input` is a row of the sums of a pair of segments.
     pixels: Vec<Pixel>,
     /// Bytes from one pixel's inputs to the next one's.
     pixel_stride: usize,
-    /// Those of a block.
+    /// The sums of a block.
     sums: Aligned,
 }
 
-/// What sums of integers start from.
+/// The initial value of integer sums.
 static ZEROS: [f32; WIDTH] = [0.0; WIDTH];
 
-/// Where a segment's inputs lie, and which of the pixels are its own.
+/// The start of a segment's inputs, and the range of its pixels.
 struct Inputs {
     start: *const u8,
     pixels: Range<usize>,
@@ -59,7 +60,7 @@ thread_local! {
     });
 }
 
-/// Computes `segments` in all panels, whose weights lie in the order of `steps`.
+/// Computes `segments` in all panels; their weights are packed in the order of `steps`.
 ///
 /// # Safety
 /// As [`Conv2d::compute`](crate::Conv2d::compute), and the registers are [available](crate::Isa::available); panels are as `Kernel` says.
@@ -70,9 +71,9 @@ pub(crate) unsafe fn compute(
     segments: Range<usize>,
     panels: impl Iterator<Item = (&'static Family, Panel)>,
 ) {
-    let stretches = Stretches::of(shape, &views.input.1, &views.output.1);
+    let spans = Spans::of(shape, &views.input.1, &views.output.1);
     SCRATCH.with_borrow_mut(|scratch| {
-        scratch.place(&stretches, precision, shape, views, segments);
+        scratch.place(&spans, precision, shape, views, segments);
         let input = &views.input.1;
         let apart = (
             input.row() * precision.bytes(),
@@ -81,11 +82,11 @@ pub(crate) unsafe fn compute(
         scratch.offsets.clear();
         scratch.offsets.extend(steps.offsets(shape.kernel.0, apart));
         // SAFETY: the registers are available; rows and words are at most `SIDE`.
-        let registers = unsafe { Registers::configure(stretches.rows, steps.words) };
+        let registers = unsafe { Registers::configure(spans.rows, steps.words) };
         let mut unfinished = None;
         let scratch = &*scratch;
         for (family, panel) in panels {
-            // SAFETY: as the caller promises; the places were looked up for these views.
+            // SAFETY: as the caller promises; the offsets were computed for these views.
             unsafe {
                 scratch.compute_panel(family, &panel, (precision, steps.words), &mut unfinished)
             };
@@ -99,10 +100,10 @@ pub(crate) unsafe fn compute(
 }
 
 impl Scratch {
-    /// Looks up where the segments read and write.
+    /// Computes the offsets at which the segments read and write.
     fn place(
         &mut self,
-        stretches: &Stretches,
+        spans: &Spans,
         precision: Precision,
         shape: &Shape,
         views: &Views,
@@ -114,7 +115,7 @@ impl Scratch {
         self.segments.clear();
         self.pixels.clear();
         for number in segments {
-            let segment = stretches.segment(number);
+            let segment = spans.segment(number);
             let n = segment.image;
             let start = n * input.stride
                 + (segment.y * shape.stride + inset) * input.row()
@@ -122,13 +123,13 @@ impl Scratch {
             let before = self.pixels.len();
             let in_pair = self.segments.len() % 2 * SIDE;
             let first = segment.first + segment.skipped;
-            let (mut y, mut x) = (segment.y + first / stretches.pitch, first % stretches.pitch);
+            let (mut y, mut x) = (segment.y + first / spans.pitch, first % spans.pitch);
             let mut pixel = Pixel {
                 input: in_pair + segment.skipped,
                 output: output.at(n, y, x),
                 residual: residual.at(n, y, x),
             };
-            while pixel.input < in_pair + stretches.rows {
+            while pixel.input < in_pair + spans.rows {
                 if x < output.width {
                     self.pixels.push(pixel);
                 }
@@ -136,7 +137,7 @@ impl Scratch {
                 pixel.output += output.channels;
                 pixel.residual += residual.channels;
                 x += 1;
-                if x == stretches.pitch {
+                if x == spans.pitch {
                     (y, x) = (y + 1, 0);
                     pixel.output = output.at(n, y, x);
                     pixel.residual = residual.at(n, y, x);
@@ -150,7 +151,7 @@ impl Scratch {
         self.pixel_stride = shape.stride * input.channels * precision.bytes();
     }
 
-    /// Computes all segments in one panel, and takes over what was `unfinished` before with what is now.
+    /// Computes all segments in one panel. Finishes the `unfinished` sums of before and leaves its last ones there.
     ///
     /// # Safety
     /// As [`compute`].
@@ -168,7 +169,7 @@ impl Scratch {
         let (width, steps) = (family.width, self.offsets.len());
         for (number, block) in self.segments.chunks(BLOCK).enumerate() {
             let pairs = block.len().div_ceil(2);
-            // Weights come from afar for the first block only.
+            // Only the first block prefetches: the later ones find the weights in the cache.
             let asked = match number {
                 0 => (words * width / SIDE).div_ceil(pairs).min(ASKED),
                 _ => 0,
@@ -176,13 +177,14 @@ impl Scratch {
             for chunk in (0..steps).step_by(STEPS) {
                 let offsets = &self.offsets[chunk..steps.min(chunk + STEPS)];
                 let last = chunk + STEPS >= steps;
-                let next = match last {
-                    true => panel.next,
-                    false => panel.weights.wrapping_add((chunk + STEPS) * words * width),
+                let next = if last {
+                    panel.next
+                } else {
+                    panel.weights.wrapping_add((chunk + STEPS) * words * width)
                 };
                 for (pair, segments) in block.chunks(2).enumerate() {
                     let (one, other) = (&segments[0], &segments[segments.len() - 1]);
-                    // SAFETY: the scratch has room for a block's sums; all else is the panel's own.
+                    // SAFETY: the scratch holds a block's sums; all else belongs to the panel.
                     unsafe {
                         let sums = self.sums.pointer().add(pair * 2 * SIDE * width);
                         let (start, start_row) = match chunk {

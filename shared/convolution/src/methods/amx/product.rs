@@ -1,46 +1,46 @@
-//! Products of a few matrix registers, and the sums that are finished meanwhile.
-
-use std::arch::asm;
+//! Products of up to two registers of pixels by two of channels. Between their steps, the sums of the product before are
+//! finished on the vector units.
 
 use crate::kernels::{Avx512, Epilogue, Finish, Lanes, Pixel, SIDE};
+use std::arch::asm;
 
-/// One to two registers of pixels by one to two of output channels, over some steps.
+/// The operands of a product: one or two registers of pixels by one or two of output channels, over some steps.
 pub(super) struct Product<'a> {
-    /// The first pixel's inputs, of each register.
+    /// The inputs of the first pixel of each register.
     pub(super) pixels: [*const u8; 2],
     /// Bytes from one pixel's inputs to the next one's.
     pub(super) pixel_stride: usize,
-    /// For each step, where its inputs lie from the pixel's first one on, in bytes.
+    /// For each step, the offset of its inputs from the pixel's first input, in bytes.
     pub(super) offsets: &'a [u32],
-    /// The first step's weights; those of the next ones follow.
+    /// The weights of the first step; those of the others follow.
     pub(super) weights: *const f32,
     /// Words of a step's weights.
     pub(super) weights_step: usize,
     /// Bytes of a row of weights, and of sums.
     pub(super) row: usize,
-    /// Any address: so many lines from there on are brought near in the first step, and as many more in each next one.
+    /// Where prefetching starts; any address is allowed. Each step prefetches the next `asked` lines.
     pub(super) next: *const f32,
     pub(super) asked: usize,
-    /// What sums start from, and the bytes from one row of it to the next.
+    /// The initial value of the sums, and the bytes from one of its rows to the next.
     pub(super) start: *const f32,
     pub(super) start_row: usize,
-    /// Where they go: `SIDE` pixels a register, a panel wide.
+    /// The sums: `SIDE` rows a register, as wide as the panel.
     pub(super) sums: *mut f32,
 }
 
-/// Sums that are complete. What becomes of them is worked out between the steps of the next product, because the matrix
-/// unit and the vector units run side by side within what a core looks ahead.
+/// Complete sums that lack their epilogue. It runs between the steps of the next product, so that the matrix unit and
+/// the vector units work in parallel within the core's reorder window.
 pub(super) struct Unfinished<'a> {
     pub(super) finish: Finish,
     pub(super) epilogue: Epilogue,
     pub(super) sums: *const f32,
-    /// Those left, and the ones that come after.
+    /// The pixels that are left, followed by later ones.
     pub(super) pixels: &'a [Pixel],
     pub(super) left: usize,
 }
 
 impl Unfinished<'_> {
-    /// Finishes the next `count` pixels, or those left.
+    /// Finishes the next `count` pixels, or all that are left.
     ///
     /// # Safety
     /// As [`Finish`].
@@ -66,7 +66,8 @@ macro_rules! product {
         unsafe fn $name(product: &Product, unfinished: &mut Option<Unfinished>) {
             let row = product.row;
             let steps = product.offsets.len();
-            // All of them before the sums are written, whose room may be theirs; no fewer at a time than pay for a call.
+            // All must be finished before the product stores its sums, perhaps over theirs. A share of fewer than
+            // `SIDE` would not be worth a call.
             let share = unfinished.as_ref().map_or(0, |sums| sums.left.div_ceil(steps).max(SIDE));
             let mut weights = product.weights;
             let mut next = product.next;

@@ -1,55 +1,55 @@
 //! 3×3 convolutions of stride 1 by Winograd's minimal filtering F(2×2, 3×3): sixteen multiplications for four outputs
 //! instead of thirty-six.
 //!
-//! A tile of 4×4 inputs and each filter are transformed by additions; their products at each of the sixteen places,
-//! summed over the input channels, are sixteen matrix products; one more transformation gives the 2×2 outputs.
+//! Additions transform a tile of 4×4 inputs and each filter into sixteen positions each. The products at a position,
+//! summed over the input channels, are a matrix product. One more transformation gives the 2×2 outputs.
 //! In bfloat16, transformed tiles and filters are rounded, and the products are summed and transformed in f32.
 //! Formulas: A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural Networks, arXiv:1509.09308, section 4.1.
 
 mod transforms;
 
-use std::cell::RefCell;
-use std::ops::Range;
-
 use super::packing::{Packed, Slice, pair};
-use crate::aligned::Aligned;
-use crate::cut::{Cut, part};
-use crate::extent::{Extent, Views};
-use crate::kernels::{Epilogue, Isa, Panel, Pixel, WIDEST, WORD, families_of_sums};
-use crate::precision::Precision;
-use crate::shape::Shape;
-use transforms::{PLACES, Sink, Source, Transforms, transform_filter, transforms};
+use crate::{
+    aligned::Aligned,
+    cut::{Cut, part},
+    extent::{Extent, Views},
+    kernels::{Epilogue, Isa, Panel, Pixel, WIDEST, WORD, families_of_sums},
+    precision::Precision,
+    shape::Shape,
+};
+use std::{cell::RefCell, ops::Range};
+use transforms::{POSITIONS, Sink, Source, Transforms, transform_filter, transforms};
 
-/// Bytes of transformed input that stay in the second-level cache beside the weights that pass through it.
+/// Bytes of transformed input that stay in the second-level cache while weights stream through it.
 const INPUT_BYTES: usize = 832 << 10;
 /// The most tiles that are transformed before they are multiplied.
 const MOST_TILES: usize = 128;
-/// Floats between one place's stretch and the next: without them all sixteen would fall into one set of the
-/// first-level cache, which has fewer ways.
+/// Floats between the blocks of two positions. Without them all sixteen would map to one set of the first-level cache,
+/// which is less than sixteen-way associative.
 const SKEW: usize = 16;
-/// Fewer tiles than these make reading the weights cost more than the products: then panels are split instead.
+/// The fewest tiles of a block. With fewer, reading the weights costs more than the products, so panels are split instead.
 const FEW_TILES: usize = 48;
-/// Channels come in multiples of this, so that no vector of any instruction set is cut.
+/// Channels must be a multiple of this: whole vectors in every instruction set.
 const CHANNELS: usize = 16;
-/// With fewer channels the transformations cost what the products save.
+/// With fewer channels, the transformations cost more than the products save.
 const LEAST_CHANNELS: usize = 32;
 
 thread_local! {
-    /// Transformed inputs and products of the tiles that this thread works on.
+    /// Transformed inputs and products of the tiles of this thread.
     static SCRATCH: RefCell<Aligned> = RefCell::new(Aligned::zeroed(0));
 }
 
 pub(crate) struct Winograd {
-    /// Words of four bytes that hold a pixel's inputs.
+    /// Words of a pixel's inputs.
     words: usize,
-    /// A matrix `[inputs, outputs]` for each place.
+    /// A matrix `[inputs, outputs]` for each position.
     filters: Vec<Packed>,
-    /// The convolution's, padded to whole vectors.
+    /// The convolution's bias, padded to whole vectors.
     bias: Aligned,
     transforms: &'static Transforms,
 }
 
-/// How the output's tiles lie.
+/// The grid of output tiles of an image.
 struct Tiles {
     rows: usize,
     columns: usize,
@@ -75,12 +75,12 @@ impl Tiles {
 }
 
 impl Winograd {
-    /// Whether this method can compute the shape, and is worth it.
+    /// Whether this method can compute the shape and is faster.
     pub(crate) fn suits(isa: Isa, shape: &Shape) -> bool {
         let channels = [shape.in_channels, shape.out_channels];
         let multiplies = match isa {
             Isa::Portable | Isa::Avx2 | Isa::Avx512 | Isa::Avx512Bf16 => true,
-            // Sums of transformed bytes exceed bytes; matrix registers multiply faster than vectors transform.
+            // Transformed int8 inputs exceed 8 bits; matrix registers multiply faster than vectors transform.
             Isa::Avx512Vnni | Isa::AmxBf16 | Isa::AmxInt8 => false,
         };
         multiplies
@@ -94,12 +94,12 @@ impl Winograd {
     /// `weight` is `[out_channels, in_channels, 3, 3]`; the shape [suits](Self::suits).
     pub(crate) fn new(isa: Isa, weight: &[f32], bias: &[f32], shape: &Shape) -> Self {
         let (inputs, outputs) = (shape.in_channels, shape.out_channels);
-        let transformed: Vec<[f32; PLACES]> =
+        let transformed: Vec<[f32; POSITIONS]> =
             weight.chunks_exact(9).map(transform_filter).collect();
         let none = vec![0.0; outputs];
         let words = inputs * isa.precision().bytes() / WORD;
-        let filters = (0..PLACES).map(|place| {
-            let factor = |o: usize, i: usize| transformed[o * inputs + i][place];
+        let filters = (0..POSITIONS).map(|position| {
+            let factor = |o: usize, i: usize| transformed[o * inputs + i][position];
             let word = |o: usize, k: usize| match isa.precision() {
                 Precision::Bf16 => pair(factor(o, 2 * k), factor(o, 2 * k + 1)),
                 _ => factor(o, k),
@@ -116,16 +116,17 @@ impl Winograd {
         }
     }
 
-    /// Cuts the work on `images` images into `wanted` chunks or fewer, of tiles. Each group of panels transforms all
-    /// tiles for itself, so there are no more of them than keep all threads busy.
+    /// Cuts the tiles of `images` images into at most `wanted` chunks. Each group of panels transforms all its tiles
+    /// again, so there are only as many groups as keep all threads busy.
     pub(crate) fn cut(&self, images: usize, output: &Extent, threads: usize, wanted: usize) -> Cut {
         let tiles = images * Tiles::of(output).an_image();
         let blocks = wanted.min((tiles / FEW_TILES).max(1));
         let threads = threads.min(wanted);
-        // As many for every thread.
-        let blocks = match blocks > threads {
-            true => blocks / threads * threads,
-            false => blocks,
+        // Equally many for every thread.
+        let blocks = if blocks > threads {
+            blocks / threads * threads
+        } else {
+            blocks
         };
         let groups = threads.div_ceil(blocks).min(self.filters[0].slices.len());
         Cut {
@@ -135,7 +136,7 @@ impl Winograd {
         }
     }
 
-    /// Computes the tiles `tiles`, the channels of group `group` of `groups`.
+    /// Computes `tiles`, in the output channels of group `group` of `groups`.
     ///
     /// # Safety
     /// As [`Conv2d::compute`](crate::Conv2d::compute).
@@ -148,11 +149,11 @@ impl Winograd {
     ) {
         let slices = &self.filters[0].slices;
         let slices = part(slices.len(), groups, group);
-        let most = INPUT_BYTES / (PLACES * self.words * WORD);
+        let most = INPUT_BYTES / (POSITIONS * self.words * WORD);
         let most = most.clamp(6, MOST_TILES);
         let blocks = tiles.len().div_ceil(most);
         SCRATCH.with_borrow_mut(|scratch| {
-            let floats = PLACES * (most * (self.words + WIDEST) + 2 * SKEW);
+            let floats = POSITIONS * (most * (self.words + WIDEST) + 2 * SKEW);
             if scratch.len() < floats {
                 *scratch = Aligned::zeroed(floats);
             }
@@ -167,8 +168,8 @@ impl Winograd {
     }
 
     /// # Safety
-    /// As [`Winograd::compute`]; `scratch` holds `PLACES * (words + WIDEST)` floats for each tile, and twice
-    /// `PLACES * SKEW`.
+    /// As [`Winograd::compute`]; `scratch` holds `POSITIONS * (words + WIDEST)` floats for each tile, and twice
+    /// `POSITIONS * SKEW`.
     unsafe fn compute_block(
         &self,
         padding: usize,
@@ -180,11 +181,11 @@ impl Winograd {
         let (count, layout) = (tiles.len(), Tiles::of(&views.output.1));
         let inputs = scratch.pointer();
         // SAFETY: within the scratch, as the caller promises.
-        let products = unsafe { inputs.add(PLACES * stride(count, self.words)) };
+        let products = unsafe { inputs.add(POSITIONS * stride(count, self.words)) };
         for (number, tile) in tiles.clone().enumerate() {
             let (n, y, x) = layout.at(tile);
             let source = self.source(padding, views, (n, y, x));
-            // SAFETY: `source` stays inside the input's extent; the tile's place in the scratch is its own.
+            // SAFETY: `source` stays inside the input's extent; the tile's position in the scratch is its own.
             unsafe {
                 let to = inputs.add(number * self.words);
                 (self.transforms.input)(&source, to, stride(count, self.words));
@@ -197,7 +198,7 @@ impl Winograd {
             for (number, tile) in tiles.clone().enumerate() {
                 let sink = self.sink(views, slice, layout.at(tile));
                 // SAFETY: the sink's pixels lie inside the output's extent, and this chunk's channels there
-                // are nobody else's.
+                // are written by no other thread.
                 unsafe {
                     let from = products.add(number * slice.family.width);
                     let stride = stride(count, slice.family.width);
@@ -218,24 +219,24 @@ impl Winograd {
             pixel.input = tile * self.words;
             pixel.output = tile * width;
         }
-        for (place, filters) in self.filters.iter().enumerate() {
-            let next = match self.filters.get(place + 1) {
+        for (position, filters) in self.filters.iter().enumerate() {
+            let next = match self.filters.get(position + 1) {
                 Some(next) => next.weights_of(&next.slices[slice]),
                 None => self.filters[0].after(&filters.slices[slice]),
             };
             let slice = &filters.slices[slice];
-            // SAFETY: each place has its own stretch of inputs and products; weights and bias lie within
+            // SAFETY: each position has its own block of inputs and products; weights and bias lie within
             // their blocks.
             unsafe {
                 let panel = Panel {
-                    input: inputs.add(place * stride(count, self.words)),
+                    input: inputs.add(position * stride(count, self.words)),
                     weights: filters.weights_of(slice),
                     next,
                     runs: 1,
                     run_length: self.words,
                     run_stride: 0,
                     epilogue: Epilogue {
-                        output: products.add(place * stride(count, width)).cast(),
+                        output: products.add(position * stride(count, width)).cast(),
                         residual: std::ptr::null(),
                         bias: filters.bias.pointer().add(slice.first),
                         scale: std::ptr::null(),
@@ -249,8 +250,8 @@ impl Winograd {
         }
     }
 
-    /// Where a tile's inputs lie. What would lie beyond the border feeds only outputs that don't exist, so the last
-    /// row or column is read again instead.
+    /// The inputs of a tile. Inputs beyond the border only affect outputs that don't exist, so the last row or column is
+    /// read in their place.
     fn source(&self, padding: usize, views: &Views, (n, y, x): (usize, usize, usize)) -> Source {
         let (input, output) = (&views.input.1, &views.output.1);
         let inset = input.border - padding;
@@ -264,7 +265,7 @@ impl Winograd {
         }
     }
 
-    /// Where a tile's outputs go.
+    /// The outputs of a tile.
     fn sink(&self, views: &Views, slice: &Slice, (n, y, x): (usize, usize, usize)) -> Sink {
         let output = &views.output.1;
         let residual = views.residual.as_ref();
@@ -284,7 +285,7 @@ impl Winograd {
     }
 }
 
-/// Words from one place's stretch of `count` tiles to the next one's.
+/// Words from the block of `count` tiles of one position to that of the next.
 fn stride(count: usize, width: usize) -> usize {
     count * width + SKEW
 }

@@ -1,16 +1,16 @@
-//! The transformations of tiles and filters.
+//! The transformations of inputs, filters and outputs.
 
 use crate::kernels::{Isa, Lanes};
 
 /// Products of a tile and a filter.
-pub(super) const PLACES: usize = 16;
+pub(super) const POSITIONS: usize = 16;
 
 /// `G g Gᵀ`, by rows.
-pub(super) fn transform_filter(filter: &[f32]) -> [f32; PLACES] {
+pub(super) fn transform_filter(filter: &[f32]) -> [f32; POSITIONS] {
     let line = |a: f32, b: f32, c: f32| [a, (a + b + c) * 0.5, (a - b + c) * 0.5, c];
     let columns: [[f32; 4]; 3] =
         std::array::from_fn(|x| line(filter[x], filter[3 + x], filter[6 + x]));
-    let mut transformed = [0.0; PLACES];
+    let mut transformed = [0.0; POSITIONS];
     for (y, row) in transformed.chunks_exact_mut(4).enumerate() {
         row.copy_from_slice(&line(columns[0][y], columns[1][y], columns[2][y]));
     }
@@ -25,10 +25,10 @@ pub(super) struct Source {
     pub(super) channels: usize,
 }
 
-/// A tile's 2×2 outputs, those that exist, for `channels` channels.
+/// A tile's 2×2 outputs, for `channels` channels; at the image's edge only some exist.
 pub(super) struct Sink {
     pub(super) output: *mut u8,
-    /// Null where nothing is added.
+    /// Null if nothing is added.
     pub(super) residual: *const u8,
     pub(super) bias: *const f32,
     pub(super) outputs: [usize; 4],
@@ -38,18 +38,18 @@ pub(super) struct Sink {
     pub(super) relu: bool,
 }
 
-/// The transformations for one instruction set, whose presence the caller vouches for.
+/// The transformations for one instruction set. The caller guarantees that the processor has it.
 pub(super) struct Transforms {
-    /// Writes the tile's place p at `to + p * stride` words; reads and writes as [`Source`] says.
+    /// Writes the tile's position p at `to + p * stride` words; reads and writes as [`Source`] says.
     pub(super) input: unsafe fn(source: &Source, to: *mut f32, stride: usize),
-    /// Reads the tile's place p at `from + p * stride`; writes as [`Sink`] says.
+    /// Reads the tile's position p at `from + p * stride`; writes as [`Sink`] says.
     pub(super) output: unsafe fn(from: *const f32, stride: usize, sink: &Sink),
 }
 
 /// `Bᵀ d B`.
 ///
 /// # Safety
-/// The processor has the instruction set; the source can be read; `channels` floats can be written at each place.
+/// The processor has the instruction set; the source can be read; `channels` floats can be written at each position.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // plain indices are what the compiler turns into registers
 unsafe fn transform_input<L: Lanes>(source: &Source, to: *mut f32, stride: usize) {
@@ -83,7 +83,7 @@ unsafe fn transform_input<L: Lanes>(source: &Source, to: *mut f32, stride: usize
 /// `Aᵀ m A`, then bias, residual and ReLU.
 ///
 /// # Safety
-/// The processor has the instruction set; `channels` floats can be read at each place, and at the sink's bias and
+/// The processor has the instruction set; `channels` floats can be read at each position, and at the sink's bias and
 /// residuals, and written at its outputs.
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // as above
@@ -134,7 +134,7 @@ macro_rules! transforms {
             use super::{Sink, Source, transform_input, transform_output};
 
             /// # Safety
-            /// See [`super::transform_input`].
+            /// As [`super::transform_input`].
             $(#[target_feature(enable = $feature)])?
             pub(super) unsafe fn input(source: &Source, to: *mut f32, stride: usize) {
                 // SAFETY: as the caller promises.
@@ -142,7 +142,7 @@ macro_rules! transforms {
             }
 
             /// # Safety
-            /// See [`super::transform_output`].
+            /// As [`super::transform_output`].
             $(#[target_feature(enable = $feature)])?
             pub(super) unsafe fn output(from: *const f32, stride: usize, sink: &Sink) {
                 // SAFETY: as the caller promises.

@@ -1,7 +1,5 @@
 //! The catalogue of topics: which there are, with how many partitions and which settings, and their logs.
 
-pub mod settings;
-
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,8 +14,8 @@ use crate::journal::Journal;
 use crate::log::batch::{Header, Outcome};
 use crate::log::partition::Appended;
 use crate::log::{AppendError, PartitionLog};
+use crate::settings::{self, Overrides, Settings};
 use crate::sync::{Waiters, lock};
-use settings::{Overrides, Settings};
 
 /// One partition, shared by the requests that touch it.
 #[derive(Debug)]
