@@ -1,11 +1,12 @@
-//! `sightline calibrate`: the ranges of activations that computing in bytes needs.
+//! `sightline calibrate`: the ranges of activations that int8 needs.
 
 use crate::{files, output::line};
 use anyhow::{Context, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use sightline_model::{Calibrator, Input, Pixels, Source};
-use sightline_vision::{Limits, Preprocessing, decode, tensor};
+use sightline_manifest::{Pixels, Preprocessing, Source};
+use sightline_model::{Calibrator, Input};
+use sightline_vision::{Limits, decode, tensor};
 use std::{fs, num::NonZero, path::PathBuf};
 
 #[derive(Args)]
@@ -40,8 +41,7 @@ impl Calibrate {
         found.sort();
         found.dedup();
         let mut calibrator = Calibrator::new(&self.model, self.threads)?;
-        let preprocessing = serde_json::to_value(&calibrator.manifest().preprocessing)?;
-        let preprocessing: Preprocessing = serde_json::from_value(preprocessing)?;
+        let preprocessing = calibrator.manifest().preprocessing.clone();
         let style =
             ProgressStyle::with_template("{bar:40} {pos}/{len} images  {per_sec}  {eta} left")?;
         let bar = ProgressBar::new(found.len() as u64).with_style(style);

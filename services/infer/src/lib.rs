@@ -14,7 +14,6 @@ pub mod weights;
 pub use metrics::BatchMetrics;
 pub use settings::{ModelSettings, Settings};
 pub use stage::Infer;
-pub use weights::Weights;
 
 use sightline_contracts::Topic;
 use sightline_service::{Context, run_stage};

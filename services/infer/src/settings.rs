@@ -1,9 +1,9 @@
 //! The settings of the service.
 
-use crate::Weights;
 use anyhow::Context;
 use clap::{Args, Parser};
-use sightline_model::{BatchSettings, Calibration, Device, Options, Precision, labels_of_text};
+use sightline_manifest::{Location, labels_of_text};
+use sightline_model::{BatchSettings, Calibration, Device, Options, Precision};
 use sightline_storage::StorageSettings;
 use sightline_stream::Config;
 use sightline_telemetry::TelemetrySettings;
@@ -30,12 +30,12 @@ pub struct ModelSettings {
     /// Weights: `bundled`, a folder (model.safetensors and manifest.json), a .safetensors file with torchvision's or
     /// timm's names, `hf:owner/name[@revision]`, `s3://bucket/prefix/` or `s3://bucket/key.safetensors`
     #[arg(
-        long = "model",
+        long,
         env = "SIGHTLINE_MODEL",
         value_name = "SOURCE",
         default_value = "bundled"
     )]
-    pub weights: Weights,
+    pub model: Location,
     /// SHA-256 that the weights file must have
     #[arg(long, env = "SIGHTLINE_WEIGHTS_SHA256", value_name = "HEX", value_parser = sha256)]
     pub weights_sha256: Option<String>,
@@ -141,7 +141,7 @@ impl ModelSettings {
             Some(format!("{flag}: {} is not a file", path.display()))
         });
         missing
-            .chain(self.weights.problem().map(|why| format!("--model: {why}")))
+            .chain(self.model.problem().map(|why| format!("--model: {why}")))
             .collect()
     }
 }

@@ -3,22 +3,18 @@
 use crate::metrics::BatchMetrics;
 use bytes::Bytes;
 use sightline_contracts::{
-    Label, ModelInfo, Pixels, PredictionMessage, Reason, TensorMessage, Topic, now_ms,
+    Label, ModelInfo, PredictionMessage, Reason, TensorMessage, Topic, now_ms,
 };
-use sightline_model::{Engine, Input, Prediction, Preprocessing, engine};
+use sightline_manifest::Preprocessing;
+use sightline_model::{Engine, Input, Prediction, engine};
 use sightline_stream::{Outcome, Output, Record, Stage, with_causes};
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 /// Classifies tensors with one engine.
 pub struct Infer {
     engine: Arc<Engine>,
     model: ModelInfo,
     metrics: BatchMetrics,
-    /// Whether a tensor made for another model has been reported.
-    foreign: AtomicBool,
 }
 
 impl Infer {
@@ -33,7 +29,6 @@ impl Infer {
             engine,
             model,
             metrics,
-            foreign: AtomicBool::new(false),
         }
     }
 
@@ -58,15 +53,19 @@ impl Infer {
             .collect()
     }
 
-    /// A tensor of the right shape may still have been made for other weights; said once, since it degrades silently.
-    fn compare(&self, preprocessing: &serde_json::Value) {
+    /// A tensor of the right shape may still have been made for other weights, whose answer to it means nothing.
+    fn check(&self, theirs: &Preprocessing) -> Result<(), Outcome> {
         let ours = &self.engine.model().manifest().preprocessing;
-        let theirs = serde_json::from_value::<Preprocessing>(preprocessing.clone());
-        if theirs.is_ok_and(|theirs| theirs != *ours) && !self.foreign.swap(true, Ordering::Relaxed)
-        {
-            let ours = serde_json::to_string(ours).unwrap_or_default();
-            tracing::warn!(theirs = %preprocessing, ours, "tensors are not made as the model's manifest says");
+        if theirs == ours {
+            return Ok(());
         }
+        let json = |preprocessing| serde_json::to_string(preprocessing).unwrap_or_default();
+        let error = format!(
+            "the tensor was made with {}, the weights want {}: do preprocess and infer have the same --model?",
+            json(theirs),
+            json(ours)
+        );
+        Err(Outcome::reject(Reason::WrongPreprocessing, error))
     }
 }
 
@@ -82,18 +81,14 @@ impl Stage for Infer {
         record
             .span
             .record("image_id", tracing::field::display(message.image.id));
-        self.compare(&message.preprocessing);
-        let pixels = match message.pixels {
-            Pixels::U8(bytes) => sightline_model::Pixels::U8(bytes),
-            Pixels::F32(values) => sightline_model::Pixels::F32(values),
+        if let Err(outcome) = self.check(&message.preprocessing) {
+            return outcome;
+        }
+        let input = Input {
+            shape: message.shape,
+            pixels: message.pixels,
         };
-        let prediction = match self
-            .classify(Input {
-                shape: message.shape,
-                pixels,
-            })
-            .await
-        {
+        let prediction = match self.classify(input).await {
             Ok(prediction) => prediction,
             Err(engine::Error::WrongShape(wrong)) => {
                 return Outcome::reject(Reason::WrongShape, wrong.to_string());

@@ -1,6 +1,6 @@
 //! From settings to a stage with a warm model.
 
-use crate::{BatchMetrics, Infer, ModelSettings};
+use crate::{BatchMetrics, Infer, ModelSettings, weights};
 use anyhow::Context as _;
 use sightline_model::Engine;
 use sightline_storage::StorageSettings;
@@ -57,7 +57,7 @@ async fn engine(
     storage: &StorageSettings,
     metrics: BatchMetrics,
 ) -> anyhow::Result<Engine> {
-    let source = model.weights.source(storage).await?;
+    let source = weights::source(&model.model, storage).await?;
     let settings = model.clone();
     let load = move || {
         let model = sightline_model::load(&source, &settings.options()?)

@@ -1,105 +1,56 @@
-//! Weights from S3, which the model crate does not know.
+//! A model from S3, which the crates that read models do not know.
 
-use anyhow::Context;
+use anyhow::Context as _;
 use bytes::Bytes;
-use sightline_model::Source;
-use sightline_storage::{Error, Location, Objects, StorageSettings, Store};
-use std::{fmt, str::FromStr};
+use sightline_manifest::{InBucket, Location, Source};
+use sightline_storage::{Error, Objects, StorageSettings, Store};
 
-/// No ResNet comes near it: the largest published one has 0.4 GB.
-const MAX_WEIGHTS_BYTES: u64 = 2 << 30;
-const MAX_MANIFEST_BYTES: u64 = 16 << 20;
-
-/// Where the weights lie, as the settings say it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Weights {
-    /// Read by the model crate itself.
-    Own(Source),
-    /// A prefix with `model.safetensors`, `manifest.json` and, for bytes, `int8.json`; or the key of a single `.safetensors` file.
-    S3(Location),
-}
-
-impl fmt::Display for Weights {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Own(source) => source.fmt(f),
-            Self::S3(location) => location.fmt(f),
+/// The source to load; what is in S3 is downloaded first.
+///
+/// # Errors
+/// Where no S3 client can be made, or an object that must be there can't be had.
+pub async fn source(model: &Location, storage: &StorageSettings) -> anyhow::Result<Source> {
+    match model {
+        Location::Here(source) => Ok(source.clone()),
+        Location::S3(place) => {
+            let store = Store::connect(storage).await?;
+            download(&store, place)
+                .await
+                .with_context(|| format!("weights in {place} can't be downloaded"))
         }
     }
 }
 
-impl FromStr for Weights {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text.starts_with("s3://") {
-            let location =
-                Location::parse(text).ok_or_else(|| format!("{text:?} is not s3://bucket/prefix"));
-            return location.map(Self::S3);
-        }
-        text.parse().map(Self::Own)
-    }
-}
-
-impl Weights {
-    /// The source to load; what lies in S3 is downloaded first.
-    pub async fn source(&self, storage: &StorageSettings) -> anyhow::Result<Source> {
-        match self {
-            Self::Own(source) => Ok(source.clone()),
-            Self::S3(location) => {
-                let store = Store::connect(storage).await?;
-                download(&store, location)
-                    .await
-                    .with_context(|| format!("weights in {location} can't be downloaded"))
-            }
-        }
-    }
-
-    /// Why this can't work, where that shows before anything is loaded.
-    pub(crate) fn problem(&self) -> Option<String> {
-        match self {
-            Self::Own(Source::Folder(path)) if !path.is_dir() => {
-                Some(format!("{} is not a folder", path.display()))
-            }
-            Self::Own(Source::File(path)) if !path.is_file() => {
-                Some(format!("{} is not a file", path.display()))
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Reads weights, manifest and calibration; a file that names itself `.safetensors` comes without one.
-pub async fn download(objects: &impl Objects, location: &Location) -> Result<Source, Error> {
-    let Location { bucket, key } = location;
-    let name = location.to_string();
-    let get = async |key: &str, limit| -> Result<Bytes, Error> {
-        Ok(objects.get(bucket, key, None, limit).await?.bytes)
+/// Reads weights, manifest and calibration.
+///
+/// # Errors
+/// Where one that must be there can't be had.
+pub async fn download(objects: &impl Objects, place: &InBucket) -> Result<Source, Error> {
+    let get = async |key: String, limit| -> Result<Bytes, Error> {
+        Ok(objects.get(&place.bucket, &key, None, limit).await?.bytes)
     };
-    if key.ends_with(".safetensors") {
-        return Ok(Source::Bytes {
-            name,
-            weights: get(key, MAX_WEIGHTS_BYTES).await?,
-            manifest: None,
-            calibration: None,
-        });
-    }
-    let folder = match key.trim_end_matches('/') {
-        "" => String::new(),
-        folder => format!("{folder}/"),
+    let manifest = match place.manifest() {
+        Some(key) => Some(get(key, InBucket::MAX_MANIFEST).await?),
+        None => None,
     };
-    let manifest = Some(get(&format!("{folder}manifest.json"), MAX_MANIFEST_BYTES).await?);
-    let weights = get(&format!("{folder}model.safetensors"), MAX_WEIGHTS_BYTES).await?;
-    let calibration = match get(&format!("{folder}int8.json"), MAX_MANIFEST_BYTES).await {
-        Ok(json) => Some(json),
-        // Denied is what S3 says of a missing object to those who may not list.
-        Err(Error::NotFound { .. } | Error::Denied { .. }) => None,
-        Err(error) => return Err(error),
+    let weights = get(place.weights(), InBucket::MAX_WEIGHTS).await?;
+    let calibration = match place.calibration() {
+        Some(key) => if_there(get(key, InBucket::MAX_MANIFEST).await)?,
+        None => None,
     };
     Ok(Source::Bytes {
-        name,
-        weights,
+        name: place.to_string(),
+        weights: Some(weights),
         manifest,
         calibration,
     })
+}
+
+/// Denied is what S3 says of a missing object to those who may not list.
+fn if_there(got: Result<Bytes, Error>) -> Result<Option<Bytes>, Error> {
+    match got {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(Error::NotFound { .. } | Error::Denied { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }

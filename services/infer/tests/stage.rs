@@ -5,10 +5,11 @@ use bytes::Bytes;
 use futures::future::join_all;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use sightline_contracts::{
-    ImageId, ImageRef, Pixels, PredictionMessage, Reason, TensorMessage, Times, Topic,
+    ImageId, ImageRef, PredictionMessage, Reason, TensorMessage, Times, Topic,
 };
 use sightline_infer::{BatchMetrics, Infer};
-use sightline_model::{BatchSettings, Engine, Options, Source, load};
+use sightline_manifest::{Pixels, Source};
+use sightline_model::{BatchSettings, Engine, Options, load};
 use sightline_stream::{Outcome, Record, Stage};
 use std::{sync::Arc, time::Duration};
 

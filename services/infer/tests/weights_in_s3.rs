@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use sightline_infer::{Weights, weights::download};
-use sightline_model::{Options, Precision, Source, load};
+use sightline_manifest::Source;
+use sightline_model::{Options, Precision, load};
 use sightline_objectstore::{Config, ObjectStore};
 use sightline_storage::{Credentials, Location, Memory, Objects, StorageSettings, Store};
 use std::{fs, path::Path};
@@ -11,7 +12,7 @@ const FILES: [&str; 3] = ["model.safetensors", "manifest.json", "int8.json"];
 
 fn bundled(file: &str) -> Vec<u8> {
     let folder =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/model/weights/road-scenes");
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/manifest/weights/road-scenes");
     fs::read(folder.join(file)).unwrap()
 }
 

@@ -8,16 +8,15 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod decoding;
-mod manifest;
 mod memory;
 mod metrics;
+mod model;
 mod pool;
 mod recipe;
 mod settings;
 mod stage;
 
 pub use decoding::decode_if_asked;
-pub use manifest::Manifest;
 pub use settings::{ImageSettings, Isolation, Settings, TensorType, ThumbnailFit};
 pub use stage::Preprocess;
 

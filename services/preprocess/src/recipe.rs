@@ -4,10 +4,11 @@ use crate::settings::TensorType;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sightline_contracts::Reason;
+use sightline_manifest::Preprocessing;
 use sightline_stream::{Rejection, with_causes};
 use sightline_vision::{
-    Error as VisionError, Limits, Picture, Preprocessing, Tensor, ThumbnailSpec, open, tensor,
-    tensor_f32, thumbnail,
+    Error as VisionError, Limits, Picture, Tensor, ThumbnailSpec, open, tensor, tensor_f32,
+    thumbnail,
 };
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,8 @@
 //! The settings of the service.
 
-use crate::Manifest;
 use clap::{Args, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
+use sightline_manifest::Location;
 use sightline_storage::StorageSettings;
 use sightline_stream::{Config, duration};
 use sightline_telemetry::TelemetrySettings;
@@ -27,14 +27,18 @@ pub struct Settings {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Images")]
 pub struct ImageSettings {
-    /// Manifest of the model that the tensors are for: bundled, a manifest.json, or a folder that holds one
+    /// The model that the tensors are for, as infer names it; only its manifest is read: `bundled`, a folder or a
+    /// manifest.json, a .safetensors file, `hf:owner/name[@revision]`, `s3://bucket/prefix/` or `s3://bucket/key.safetensors`
     #[arg(
         long,
-        env = "SIGHTLINE_MANIFEST",
+        env = "SIGHTLINE_MODEL",
         value_name = "SOURCE",
         default_value = "bundled"
     )]
-    pub manifest: Manifest,
+    pub model: Location,
+    /// The former name of --model
+    #[arg(long, env = "SIGHTLINE_MANIFEST", value_name = "SOURCE", hide = true)]
+    pub manifest: Option<Location>,
     /// Largest object that is fetched
     #[arg(long, env = "SIGHTLINE_MAX_OBJECT_BYTES", value_name = "BYTES", default_value_t = 64 << 20)]
     pub max_object_bytes: u64,

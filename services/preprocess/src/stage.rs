@@ -3,6 +3,7 @@
 use crate::{
     decoding::{self, Decode, Undone},
     metrics::PictureMetrics,
+    model::preprocessing,
     pool::{Panicked, Pool},
     recipe::{Made, Recipe},
     settings::{ImageSettings, TensorType},
@@ -10,7 +11,8 @@ use crate::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
-use sightline_contracts::{ImageRef, Pixels, Reason, TensorMessage, Topic, now_ms};
+use sightline_contracts::{ImageRef, Reason, TensorMessage, Topic, now_ms};
+use sightline_manifest::{Pixels, Preprocessing};
 use sightline_storage::{
     self as storage, Error as StorageError, Get, Metered, Objects, StorageSettings, Store,
 };
@@ -23,8 +25,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 pub struct Preprocess {
     store: Arc<dyn Objects>,
     pool: Pool<Box<dyn Decode>>,
-    /// The preprocessing, as the messages carry it.
-    described: serde_json::Value,
+    preprocessing: Preprocessing,
     tensor_type: TensorType,
     settings: ImageSettings,
     /// Room for objects in memory, in units of [`UNIT`] bytes.
@@ -39,7 +40,7 @@ impl Preprocess {
     /// With the S3 client that the settings describe, its calls measured. `memory` as for [`new`](Self::new).
     ///
     /// # Errors
-    /// Where no client can be made, and those of [`new`](Self::new).
+    /// Where no client can be made or the model's manifest can't be read, and those of [`new`](Self::new).
     pub async fn start(
         images: &ImageSettings,
         settings: &StorageSettings,
@@ -48,15 +49,25 @@ impl Preprocess {
     ) -> anyhow::Result<Self> {
         let store = Store::connect(settings).await.context("can't set up S3")?;
         let store = Metered::new(store, telemetry.declared(storage::Metrics::register));
-        Self::new(Arc::new(store), images, memory, &mut telemetry.registry())
+        let model = images.manifest.as_ref().unwrap_or(&images.model);
+        let preprocessing = preprocessing(model, &store).await?;
+        let mut registry = telemetry.registry();
+        Self::new(
+            Arc::new(store),
+            preprocessing,
+            images,
+            memory,
+            &mut registry,
+        )
     }
 
     /// `memory` is what images may take while they are decoded, all together, in bytes.
     ///
     /// # Errors
-    /// Where the manifest can't be read, or no thread or process can be started.
+    /// Where no thread or process can be started.
     pub fn new(
         store: Arc<dyn Objects>,
+        preprocessing: Preprocessing,
         settings: &ImageSettings,
         memory: u64,
         registry: &mut Registry,
@@ -64,19 +75,17 @@ impl Preprocess {
         let metrics = PictureMetrics::register(registry);
         let recipe = Recipe {
             limits: settings.limits(),
-            preprocessing: settings.manifest.preprocessing()?,
+            preprocessing: preprocessing.clone(),
             tensor_type: settings.tensor_type,
             thumbnail: settings.thumbnail(),
         };
-        // By way of text: f32 printed as it was written, not as the f64 next to it.
-        let described = serde_json::from_str(&serde_json::to_string(&recipe.preprocessing)?)?;
         let decoders = decoding::start(settings, recipe, memory, &metrics)?;
         let (threads, queue) = (settings.threads(), settings.decode_queue);
         let equip = move || Arc::clone(&decoders).decoder();
         Ok(Self {
             store,
             pool: Pool::start(threads, queue, metrics.queued.clone(), equip)?,
-            described,
+            preprocessing,
             tensor_type: settings.tensor_type,
             settings: settings.clone(),
             room: Semaphore::new(usize::try_from(settings.max_held_bytes.div_ceil(UNIT))?),
@@ -187,7 +196,7 @@ impl Preprocess {
                 TensorType::F32 => Pixels::F32(floats(&made.pixels)),
             },
             thumbnail: made.thumbnail,
-            preprocessing: self.described.clone(),
+            preprocessing: self.preprocessing.clone(),
         };
         Output::new(Topic::Tensors, Some(key.into()), message.encode()).notified_at(notified_ms)
     }

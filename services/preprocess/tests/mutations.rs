@@ -8,7 +8,8 @@
 use futures::{StreamExt as _, stream};
 use prometheus_client::{encoding::text, registry::Registry};
 use serde_json::json;
-use sightline_contracts::{ImageId, ImageRef, Pixels, TensorMessage, Times, Topic};
+use sightline_contracts::{ImageId, ImageRef, TensorMessage, Times, Topic};
+use sightline_manifest::Pixels;
 use sightline_preprocess::{ImageSettings, Preprocess};
 use sightline_storage::{Memory, Objects as _};
 use sightline_stream::{Outcome, Record, Stage as _};

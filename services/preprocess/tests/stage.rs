@@ -5,12 +5,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use prometheus_client::{encoding::text, registry::Registry};
-use sightline_contracts::{ImageId, ImageRef, Pixels, Reason, TensorMessage, Times, Topic};
+use sightline_contracts::{ImageId, ImageRef, Reason, TensorMessage, Times, Topic};
+use sightline_manifest::{Pixels, Preprocessing};
 use sightline_preprocess::{ImageSettings, Isolation, Manifest, Preprocess, TensorType};
 use sightline_storage::{Entry, Error, Get, Head, Location, Memory, Object, Objects, Stored};
 use sightline_stream::{Outcome, Record, Stage};
 use sightline_testkit::hostile;
-use sightline_vision::{Limits, Preprocessing, decode, tensor};
+use sightline_vision::{Limits, decode, tensor};
 use std::{fs, path::PathBuf, sync::Arc};
 
 fn picture(name: &str) -> Bytes {

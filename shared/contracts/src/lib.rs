@@ -23,7 +23,7 @@ pub use image::ImageRef;
 pub use prediction::{ModelInfo, PredictionMessage};
 pub use reason::Reason;
 pub use result::{Label, ResultEvent, Thumbnail};
-pub use tensor::{Pixels, TensorMessage};
+pub use tensor::TensorMessage;
 pub use times::{Times, now_ms};
 pub use topics::Topic;
 pub use wire::Error;

@@ -47,6 +47,8 @@ reasons! {
     DecodeLimit = "decode-limit",
     /// The tensor does not fit the model.
     WrongShape = "wrong-shape",
+    /// The tensor was not made as the model's manifest says; replayed, its image is preprocessed again.
+    WrongPreprocessing = "wrong-preprocessing",
     /// The stage panicked or did not finish in time: an error of the service, not of the record.
     Internal = "internal",
     /// Three processes died while they worked on this record and on nothing else.

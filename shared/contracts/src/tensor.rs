@@ -3,18 +3,10 @@
 use crate::{Error, ImageRef, wire};
 use bytes::Bytes;
 use safetensors::Dtype;
-
-/// The image as the model takes it, channels first: [3, height, width].
-#[derive(Debug, Clone, PartialEq)]
-pub enum Pixels {
-    /// 0…255, not normalised: scale, mean and standard deviation belong to the weights and are applied with them.
-    U8(Bytes),
-    /// Already normalised, little-endian on the wire.
-    F32(Vec<f32>),
-}
+use sightline_manifest::{Pixels, Preprocessing};
 
 /// The message of the `tensors` topic: safetensors with `image: u8 or f32 [3, h, w]` and `thumbnail: u8 [n]` (an
-/// encoded PNG); metadata `image` (the [`ImageRef`] as JSON) and `preprocessing` (a name or JSON, for the reader).
+/// encoded PNG); metadata `image` (the [`ImageRef`] as JSON) and `preprocessing` (JSON).
 #[derive(Debug, Clone, PartialEq)]
 pub struct TensorMessage {
     /// The image that the tensor was made of.
@@ -26,7 +18,7 @@ pub struct TensorMessage {
     /// The encoded PNG, which postprocess stores.
     pub thumbnail: Bytes,
     /// How the pixels were made: the `preprocessing` part of the model's manifest.
-    pub preprocessing: serde_json::Value,
+    pub preprocessing: Preprocessing,
 }
 
 const EXPECTED: &str = "u8 or f32 [3, height, width]";

@@ -3,7 +3,8 @@
 //! `DIR` has `r101.safetensors`, `input.npy` ([n, 3, 224, 224] f32) and `logits.npy` ([n, classes] f32):
 //! `cargo run --release -p sightline-model --example parity -- DIR`
 
-use sightline_model::{Input, Kernels, Options, Pixels, Source, load};
+use sightline_manifest::{Pixels, Source};
+use sightline_model::{Input, Kernels, Options, load};
 use std::{env, error::Error, fs, path::Path, time::Instant};
 
 fn main() -> Result<(), Box<dyn Error>> {

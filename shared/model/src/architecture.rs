@@ -100,7 +100,20 @@ impl Architecture {
             classes,
         })
     }
+
+    /// Fails where the manifest describes an input that the network can't take: it halves both sides five times.
+    pub(crate) fn check_input(&self, what: &str, size: [usize; 2]) -> Result<(), Error> {
+        if size.iter().all(|side| *side >= LEAST_SIDE) {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            format!("manifest of {what}"),
+            format!("{self} takes images of at least {LEAST_SIDE}×{LEAST_SIDE}, not {size:?}"),
+        ))
+    }
 }
+
+const LEAST_SIDE: usize = 32;
 
 /// More than any published ResNet has; keeps a forged header from sizing anything.
 const MOST_CHANNELS: usize = 1 << 17;

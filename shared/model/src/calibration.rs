@@ -4,7 +4,7 @@
 //! extremes: a grid up to the largest ever seen would be coarse for all others.
 
 use crate::{
-    Architecture, Error, Input, Manifest, Pixels, Source,
+    Architecture, Error, Input,
     fused::Layers,
     resnet,
     weights::{Weights, digest},
@@ -12,6 +12,7 @@ use crate::{
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use sightline_convolution::{Node, Precision, Program};
+use sightline_manifest::{Manifest, Pixels, Source};
 use std::{collections::BTreeMap, num::NonZero};
 
 /// Ranges of activations, as `int8.json` beside the weights holds them.
@@ -35,6 +36,15 @@ impl Calibration {
         match found.ranges.iter().find(|(_, range)| !finite(range)) {
             Some((name, range)) => Err(Error::invalid(what, format!("{name}: range {range:?}"))),
             None => Ok(found),
+        }
+    }
+
+    /// What lies beside the weights. Blocks.
+    pub(crate) fn beside(source: &Source) -> Result<Self, Error> {
+        let what = source.to_string();
+        match source.calibration()? {
+            Some((name, json)) => Self::parse(&name, &json),
+            None => Err(Error::Uncalibrated { what }),
         }
     }
 
@@ -73,6 +83,7 @@ impl Calibrator {
         let weights = Weights::read(&source.to_string(), &bytes)?;
         let architecture = Architecture::of(&weights)?;
         let manifest = manifest.completed(architecture.classes)?;
+        architecture.check_input(&manifest.name, manifest.preprocessing.size)?;
         let mut layers = Layers::new(&manifest.preprocessing, Precision::F32, None)?;
         let output = resnet::describe(&architecture, &weights, &mut layers)?;
         let convolutions = layers.convolutions();

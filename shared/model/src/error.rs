@@ -2,17 +2,12 @@
 
 use std::fmt;
 
-type Cause = Box<dyn std::error::Error + Send + Sync>;
-
 /// What is in the way of a model, by what an operator can do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The weights or their manifest can't be read now: a path that is not there, a hub that does not answer.
-    #[error("can't read {what}")]
-    Unavailable { what: String, source: Cause },
-    /// What was read is not what it should be.
-    #[error("{what} is not usable: {why}")]
-    Invalid { what: String, why: String },
+    /// The weights or their manifest can't be read, or are not what they should be.
+    #[error(transparent)]
+    Source(#[from] sightline_manifest::Error),
     /// The weights are no ResNet that this crate knows; the first tensor that differs, in the order of the forward pass.
     #[error("weights don't fit {architecture}: tensor {tensor:?} is {found}, expected {expected}")]
     Mismatch {
@@ -43,17 +38,7 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn unavailable(what: impl fmt::Display, source: impl Into<Cause>) -> Self {
-        Self::Unavailable {
-            what: what.to_string(),
-            source: source.into(),
-        }
-    }
-
     pub(crate) fn invalid(what: impl fmt::Display, why: impl fmt::Display) -> Self {
-        Self::Invalid {
-            what: what.to_string(),
-            why: why.to_string(),
-        }
+        sightline_manifest::Error::invalid(what, why).into()
     }
 }

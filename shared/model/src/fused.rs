@@ -3,13 +3,13 @@
 use crate::{
     Calibration,
     layers::{self, Filter},
-    manifest::Preprocessing,
 };
 use candle_core::{Error, Result};
 use sightline_convolution::{
     Builder, Conv2d, Grid, Grids, Isa, Node, Normalisation, Precision, Program, Shape, Threads,
     Window,
 };
+use sightline_manifest::Preprocessing;
 
 pub(crate) struct Layers<'a> {
     net: Builder,

@@ -1,11 +1,12 @@
 //! The seam between the network and what computes it: the layers of a ResNet, which two backends know.
 
 use crate::{
-    Calibration, Error, architecture::Architecture, fused, manifest::Preprocessing, resnet, stock,
+    Calibration, Error, architecture::Architecture, fused, resnet, stock,
     weights::Weights,
 };
 use candle_core::{Device, Result, Tensor};
 use sightline_convolution::Precision;
+use sightline_manifest::Preprocessing;
 
 /// A square convolution as it is in the weights, batch norm folded in, padded so that stride 1 keeps the size.
 pub(crate) struct Filter {

@@ -1,14 +1,14 @@
 //! A loaded model: images in, logits out, on the thread that calls.
 
 use crate::{
-    Architecture, Calibration, Error, Manifest, Source,
+    Architecture, Calibration, Error,
     device::Device,
     layers::{Kernels, Network},
     weights::{Weights, digest},
 };
-use bytes::Bytes;
 use candle_core::Tensor;
 use sightline_convolution::Precision;
+use sightline_manifest::{Manifest, Pixels, Source};
 use std::{fmt, num::NonZero};
 
 /// How weights are to be loaded.
@@ -35,23 +35,6 @@ pub struct Input {
     /// [3, height, width].
     pub shape: [usize; 3],
     pub pixels: Pixels,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum Pixels {
-    /// 0…255; the model normalises.
-    U8(Bytes),
-    /// Normalised already.
-    F32(Vec<f32>),
-}
-
-impl Pixels {
-    fn len(&self) -> usize {
-        match self {
-            Self::U8(bytes) => bytes.len(),
-            Self::F32(values) => values.len(),
-        }
-    }
 }
 
 /// An input that the model can't take.
@@ -116,9 +99,10 @@ pub fn load(source: &Source, options: &Options) -> Result<Model, Error> {
         .unwrap_or_else(|| Kernels::fastest(&architecture, &device));
     let threads = options.threads.map_or_else(available, NonZero::get);
     let manifest = manifest.completed(architecture.classes)?;
+    architecture.check_input(&manifest.name, manifest.preprocessing.size)?;
     let calibration = match (options.precision, &options.calibration) {
         (Precision::Int8, Some(calibration)) => Some(calibration.clone()),
-        (Precision::Int8, None) => Some(source.calibration()?),
+        (Precision::Int8, None) => Some(Calibration::beside(source)?),
         _ => None,
     };
     if let Some(calibration) = &calibration {

@@ -1,6 +1,6 @@
 //! Weights of any ResNet, made up: of no use but for measuring and testing, where no real ones are at hand.
 
-use crate::Source;
+use sightline_manifest::Source;
 use half::{bf16, f16};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use safetensors::{Dtype, serialize, tensor::TensorView};
@@ -161,7 +161,7 @@ impl Net {
     pub fn source(self, seed: u64) -> Source {
         Source::Bytes {
             name: "random".to_owned(),
-            weights: file(&tensors(self, seed), Dtype::F32).into(),
+            weights: Some(file(&tensors(self, seed), Dtype::F32).into()),
             manifest: None,
             calibration: None,
         }

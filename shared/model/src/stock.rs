@@ -2,7 +2,6 @@
 
 use crate::{
     layers::{self, Filter},
-    manifest::Preprocessing,
 };
 use candle_core::{DType, Device, Error, Result, Tensor};
 

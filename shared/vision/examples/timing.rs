@@ -1,7 +1,8 @@
 //! Milliseconds of one core for each step, over the files named on the command line:
 //! `cargo run --release -p sightline-vision --example timing -- tests/samples/*`.
 
-use sightline_vision::{Limits, Preprocessing, ThumbnailSpec, decode, tensor, thumbnail};
+use sightline_manifest::Preprocessing;
+use sightline_vision::{Limits, ThumbnailSpec, decode, tensor, thumbnail};
 use std::{env, fs, time::Instant};
 
 const ROUNDS: usize = 20;

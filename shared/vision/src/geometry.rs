@@ -1,6 +1,6 @@
 //! Which part of the picture a tensor or a thumbnail shows: a box in the picture's own coordinates.
 
-use crate::{Preprocessing, Resize};
+use sightline_manifest::{Preprocessing, Resize};
 
 /// A rectangle of the source, in pixels and fractions of them.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,11 +1,12 @@
 //! Antialiased resampling of a window of a picture, with the sampling centres and kernels of Pillow's `resize(box=…)`.
 
-use crate::{Interpolation, Picture, geometry::Window};
+use crate::{Picture, geometry::Window};
 use fast_image_resize::{
     FilterType, ResizeAlg, ResizeOptions, Resizer,
     images::{TypedImage, TypedImageRef},
     pixels::U8x3,
 };
+use sightline_manifest::Interpolation;
 use std::{cell::RefCell, ops::Range};
 
 thread_local! {

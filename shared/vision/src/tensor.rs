@@ -1,6 +1,7 @@
 //! The picture as a model takes it.
 
-use crate::{Picture, Preprocessing, geometry, resample::resample};
+use crate::{Picture, geometry, resample::resample};
+use sightline_manifest::Preprocessing;
 
 /// Channels first: all of red, all of green, all of blue, each row by row.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,9 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
-use sightline_vision::{
-    Error, Limits, Picture, Preprocessing, ThumbnailSpec, decode, tensor, thumbnail,
-};
+use sightline_manifest::Preprocessing;
+use sightline_vision::{Error, Limits, Picture, ThumbnailSpec, decode, tensor, thumbnail};
 use std::{fs, path::PathBuf};
 
 const TIGHT: Limits = Limits {

@@ -1,7 +1,8 @@
 //! Pixels and tensors against Pillow's; `fixtures/make.py` says how the references were made.
 
 use safetensors::SafeTensors;
-use sightline_vision::{Interpolation, Limits, Picture, Preprocessing, Resize, decode, tensor};
+use sightline_manifest::{Interpolation, Preprocessing, Resize};
+use sightline_vision::{Limits, Picture, decode, tensor};
 use std::{fs, path::PathBuf};
 
 fn fixture(name: &str) -> Vec<u8> {

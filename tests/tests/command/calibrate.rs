@@ -14,7 +14,8 @@ fn errors(output: &Output) -> String {
 
 /// The bundled weights as a folder of a user's, without a calibration.
 fn weights(folder: &Path) {
-    let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/model/weights/road-scenes");
+    let bundled =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/manifest/weights/road-scenes");
     for file in ["model.safetensors", "manifest.json"] {
         fs::copy(bundled.join(file), folder.join(file)).unwrap();
     }

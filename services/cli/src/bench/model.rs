@@ -4,9 +4,8 @@ use crate::{bench::percentile::percentile_ms, output::line};
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
-use sightline_model::{
-    Calibration, Calibrator, Input, Options, Pixels, Precision, Source, load, random::Net,
-};
+use sightline_manifest::{Pixels, Source};
+use sightline_model::{Calibration, Calibrator, Input, Options, Precision, load, random::Net};
 use std::{
     fs,
     num::NonZero,

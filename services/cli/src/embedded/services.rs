@@ -3,7 +3,7 @@
 use super::{BUCKET, Config};
 use anyhow::Context as _;
 use clap::Parser;
-use sightline_preprocess::Manifest;
+use sightline_manifest::Location;
 use sightline_service::Context;
 use sightline_storage::StorageSettings;
 use sightline_stream::KafkaSettings;
@@ -24,6 +24,9 @@ pub async fn start(
     // The broker in the folder knows these instances, whatever the host is called tomorrow.
     let ours = ["--kafka-bootstrap", &kafka.bootstrap, "--instance", "0"].map(str::to_owned);
     let flags = [&ours[..], &config.flags[..]].concat();
+    // Downloaded once for both.
+    let source = sightline_infer::weights::source(&config.model.model, &config.model_storage);
+    let model = Location::Here(source.await?);
     let mut ingest: sightline_ingest::Settings = settings("ingest", &flags)?;
     ingest.admission.buckets = vec![BUCKET.to_owned()];
     ingest
@@ -32,9 +35,11 @@ pub async fn start(
         .clone_from(&config.thumbnails.thumbnail_prefix);
     let mut preprocess: sightline_preprocess::Settings = settings("preprocess", &flags)?;
     preprocess.storage = storage.clone();
-    preprocess.images.manifest = manifest(config).await?;
+    preprocess.images.model = model.clone();
+    preprocess.images.manifest = None;
     let mut infer: sightline_infer::Settings = settings("infer", &flags)?;
     infer.model = config.model.clone();
+    infer.model.model = model;
     infer.storage = config.model_storage.clone();
     let mut postprocess: sightline_postprocess::Settings = settings("postprocess", &flags)?;
     postprocess.storage = storage.clone();
@@ -80,19 +85,4 @@ fn add(
 fn settings<S: Parser>(name: &str, flags: &[String]) -> anyhow::Result<S> {
     let arguments = std::iter::once(name).chain(flags.iter().map(String::as_str));
     S::try_parse_from(arguments).with_context(|| format!("settings of {name}"))
-}
-
-/// What preprocess must know of the model that infer loads.
-async fn manifest(config: &Config) -> anyhow::Result<Manifest> {
-    let weights = &config.model.weights;
-    if "bundled".parse().as_ref() == Ok(weights) {
-        return Ok(Manifest::Bundled);
-    }
-    let source = weights.source(&config.model_storage).await?;
-    let manifest = tokio::task::spawn_blocking(move || source.manifest())
-        .await?
-        .with_context(|| format!("can't read the manifest of {weights}"))?;
-    // Two leaves that don't know each other read the same JSON.
-    let preprocessing = serde_json::to_value(manifest.preprocessing)?;
-    Ok(Manifest::Known(serde_json::from_value(preprocessing)?))
 }

@@ -2,7 +2,8 @@
 
 use crate::support::{self, Net};
 use safetensors::Dtype;
-use sightline_model::{Input, Kernels, Model, Options, Pixels, Source, load};
+use sightline_manifest::{Pixels, Source};
+use sightline_model::{Input, Kernels, Model, Options, load};
 
 const BASIC: bool = false;
 const BOTTLENECK: bool = true;

@@ -2,7 +2,8 @@
 
 use crate::support::{self, Net};
 use safetensors::Dtype;
-use sightline_model::{Error, Hub, Interpolation, Options, Resize, Source, load};
+use sightline_manifest::{Hub, Interpolation, Resize, Source};
+use sightline_model::{Error, Options, load};
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},

@@ -1,9 +1,8 @@
 //! Logits as PyTorch computes them; `parity/make.py` says how the references were made.
 
 use safetensors::SafeTensors;
-use sightline_model::{
-    Calibrator, Input, Kernels, Options, Pixels, Precision, Source, load, random::Net,
-};
+use sightline_manifest::{Pixels, Source};
+use sightline_model::{Calibrator, Input, Kernels, Options, Precision, load, random::Net};
 use std::{fs, path::Path};
 
 const SHAPE: [usize; 3] = [3, 96, 80];

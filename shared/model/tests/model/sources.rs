@@ -2,9 +2,8 @@
 
 use crate::support::{self, Net};
 use safetensors::Dtype;
-use sightline_model::{
-    BatchSettings, Device, Engine, Error, Input, Options, Pixels, Source, engine, load,
-};
+use sightline_manifest::{Pixels, Source};
+use sightline_model::{BatchSettings, Device, Engine, Error, Input, Options, engine, load};
 use std::{fs, time::Duration};
 
 const BASIC: bool = false;

@@ -2,7 +2,8 @@
 
 use crate::support::{self, Net, Tensors};
 use safetensors::Dtype;
-use sightline_model::{Error, Model, Options, Source, load};
+use sightline_manifest::Source;
+use sightline_model::{Error, Model, Options, load};
 
 const BASIC: bool = false;
 const BOTTLENECK: bool = true;

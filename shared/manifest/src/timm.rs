@@ -1,8 +1,8 @@
 //! What timm publishes beside its weights, read as a manifest.
 
 use crate::{
-    Error, Interpolation, Manifest, Preprocessing, Resize,
-    manifest::{default_top_k, imagenet_crop},
+    Error, Interpolation, Manifest, Preprocessing, Resize, manifest::default_top_k,
+    preprocessing::imagenet_crop,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ pub(crate) struct TimmConfig {
 struct TimmPreprocessing {
     input_size: [usize; 3],
     #[serde(default = "imagenet_crop")]
-    crop_pct: f32,
+    crop_pct: f64,
     crop_mode: Option<String>,
     interpolation: Option<String>,
     mean: [f32; 3],

@@ -1,6 +1,7 @@
 //! Weights from a hub that speaks Hugging Face's protocol, through its own cache.
 
 use crate::Error;
+#[cfg(feature = "hub")]
 use hf_hub::{
     Cache, Repo, RepoType,
     api::sync::{ApiBuilder, ApiError, ApiRepo},
@@ -8,6 +9,7 @@ use hf_hub::{
 use std::{env, fmt, path::PathBuf};
 
 /// Tries of a download that breaks off; each goes on where the last one ended.
+#[cfg(feature = "hub")]
 const RETRIES: usize = 3;
 
 /// Where the hub is, where its files are kept, who asks.
@@ -49,6 +51,7 @@ impl Hub {
     }
 
     /// The path of a repository's file in the cache, downloaded unless it is there already.
+    #[cfg(feature = "hub")]
     pub(crate) fn fetch(
         &self,
         repository: &str,
@@ -62,6 +65,18 @@ impl Hub {
         got.map_err(|error| Error::unavailable(format!("{file} of hf:{repository}@{at}"), error))
     }
 
+    #[cfg(not(feature = "hub"))]
+    pub(crate) fn fetch(
+        &self,
+        repository: &str,
+        _revision: Option<&str>,
+        _file: &str,
+    ) -> Result<PathBuf, Error> {
+        let why = "this program was built without the feature `hub`";
+        Err(Error::invalid(format!("hf:{repository}"), why))
+    }
+
+    #[cfg(feature = "hub")]
     fn open(&self, repository: &str, revision: Option<&str>) -> Result<ApiRepo, ApiError> {
         let cache = self.cache.clone().map_or_else(Cache::default, Cache::new);
         let mut builder = ApiBuilder::from_cache(cache)

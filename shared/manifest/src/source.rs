@@ -1,6 +1,6 @@
-//! Where weights come from.
+//! Where a model comes from.
 
-use crate::{Calibration, Error, hub::Hub, manifest::Manifest, timm::TimmConfig};
+use crate::{Error, Hub, Manifest, timm::TimmConfig};
 use bytes::Bytes;
 use std::{
     fmt,
@@ -19,18 +19,26 @@ pub enum Source {
     Folder(PathBuf),
     /// A safetensors file with torchvision's or timm's names; ImageNet's preprocessing is assumed.
     File(PathBuf),
+    /// A `manifest.json` without weights, which is enough to preprocess.
+    Manifest(PathBuf),
     /// A repository of a hub that speaks Hugging Face's protocol, with `model.safetensors` and timm's `config.json`.
     Hub {
+        /// `owner/name`.
         repository: String,
+        /// A branch, a tag or a commit; by default `main`.
         revision: Option<String>,
+        /// Where it is.
         hub: Hub,
     },
     /// Read by the caller.
     Bytes {
+        /// Where it was read.
         name: String,
-        weights: Bytes,
+        /// `model.safetensors`; none where only the manifest was asked for.
+        weights: Option<Bytes>,
+        /// `manifest.json`; without one ImageNet's preprocessing is assumed.
         manifest: Option<Bytes>,
-        /// The `int8.json` that lies beside them.
+        /// The `int8.json` beside them.
         calibration: Option<Bytes>,
     },
 }
@@ -39,7 +47,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bundled => f.write_str("bundled"),
-            Self::Folder(path) | Self::File(path) => path.display().fmt(f),
+            Self::Folder(path) | Self::File(path) | Self::Manifest(path) => path.display().fmt(f),
             Self::Hub {
                 repository,
                 revision: None,
@@ -58,7 +66,8 @@ impl fmt::Display for Source {
 impl FromStr for Source {
     type Err = String;
 
-    /// A hub is the one that the environment names. A path that names a file by its ending `.safetensors` is a file, any other a folder.
+    /// A hub is the one that the environment names. A path that ends in `.safetensors` is a file of weights, one that ends in
+    /// `.json` a manifest, any other a folder.
     fn from_str(text: &str) -> Result<Self, String> {
         if text == "bundled" {
             return Ok(Self::Bundled);
@@ -72,13 +81,11 @@ impl FromStr for Source {
             ));
         }
         let path = PathBuf::from(text);
-        let file = path
-            .extension()
-            .is_some_and(|extension| extension == "safetensors");
-        Ok(if file {
-            Self::File(path)
-        } else {
-            Self::Folder(path)
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        Ok(match extension {
+            Some("safetensors") => Self::File(path),
+            Some("json") => Self::Manifest(path),
+            _ => Self::Folder(path),
         })
     }
 }
@@ -119,10 +126,14 @@ const BUNDLED_CALIBRATION: &[u8] = include_bytes!("../weights/road-scenes/int8.j
 
 impl Source {
     /// What is known of the weights before they are read: labels may be missing still. Blocks.
+    ///
+    /// # Errors
+    /// [`Error`], where it can't be read or is not a manifest.
     pub fn manifest(&self) -> Result<Manifest, Error> {
         match self {
             Self::Bundled => Manifest::parse("the bundled manifest", BUNDLED_MANIFEST),
             Self::Folder(path) => manifest_of_folder(path),
+            Self::Manifest(path) => Manifest::parse(&path.display().to_string(), &file(path)?),
             Self::File(path) => Ok(Manifest::of_bare_weights(&stem(path))),
             Self::Hub {
                 repository,
@@ -145,22 +156,27 @@ impl Source {
         }
     }
 
-    /// Ranges of activations for computing in bytes, from the file beside the weights. Blocks.
-    pub(crate) fn calibration(&self) -> Result<Calibration, Error> {
+    /// The ranges of activations beside the weights, which int8 needs: what the file is called, and its JSON; none where
+    /// there is none. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where it is there and can't be read.
+    pub fn calibration(&self) -> Result<Option<(String, Bytes)>, Error> {
         if let Some(path) = self.calibration_path().filter(|path| path.exists()) {
-            return Calibration::parse(&path.display().to_string(), &file(&path)?);
+            return Ok(Some((path.display().to_string(), file(&path)?)));
         }
-        match self {
-            Self::Bundled => Calibration::parse("the bundled calibration", BUNDLED_CALIBRATION),
+        Ok(match self {
+            Self::Bundled => {
+                let json = Bytes::from_static(BUNDLED_CALIBRATION);
+                Some(("the bundled calibration".to_owned(), json))
+            }
             Self::Bytes {
                 name,
                 calibration: Some(json),
                 ..
-            } => Calibration::parse(&format!("the calibration of {name}"), json),
-            _ => Err(Error::Uncalibrated {
-                what: self.to_string(),
-            }),
-        }
+            } => Some((format!("the calibration of {name}"), json.clone())),
+            _ => None,
+        })
     }
 
     /// Where the calibration of weights on disk belongs: `int8.json` in their folder, `name.int8.json` beside
@@ -173,8 +189,11 @@ impl Source {
         }
     }
 
-    /// The file, whole. Blocks for as long as the disk or the hub takes.
-    pub(crate) fn weights(&self) -> Result<Bytes, Error> {
+    /// The file of weights, whole. Blocks for as long as the disk or the hub takes.
+    ///
+    /// # Errors
+    /// [`Error`], where there is none or it can't be read.
+    pub fn weights(&self) -> Result<Bytes, Error> {
         match self {
             Self::Bundled => Ok(Bytes::from_static(BUNDLED_WEIGHTS)),
             Self::Folder(path) => file(&path.join(WEIGHTS)),
@@ -184,7 +203,13 @@ impl Source {
                 revision,
                 hub,
             } => file(&hub.fetch(repository, revision.as_deref(), WEIGHTS)?),
-            Self::Bytes { weights, .. } => Ok(weights.clone()),
+            Self::Bytes {
+                weights: Some(weights),
+                ..
+            } => Ok(weights.clone()),
+            Self::Manifest(_) | Self::Bytes { weights: None, .. } => {
+                Err(Error::invalid(self, "it is a manifest without weights"))
+            }
         }
     }
 }

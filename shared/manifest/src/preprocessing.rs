@@ -10,12 +10,15 @@ pub struct Preprocessing {
     /// The share of the resized picture that the centre crop keeps, 0 to 1.
     #[serde(default = "imagenet_crop")]
     pub crop_fraction: f64,
+    /// What becomes of its proportions.
     #[serde(default)]
     pub resize: Resize,
+    /// How it is scaled.
     #[serde(default)]
     pub interpolation: Interpolation,
-    /// Of red, green and blue scaled to 0…1.
+    /// Of red, green and blue scaled to 0…1; subtracted.
     pub mean: [f32; 3],
+    /// Standard deviations of the same; divided by.
     pub std: [f32; 3],
 }
 
@@ -34,12 +37,14 @@ pub enum Resize {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Interpolation {
+    /// A triangle, two pixels wide.
     #[default]
     Bilinear,
+    /// Keys' cubic with a = -0.5, four pixels wide.
     Bicubic,
 }
 
-fn imagenet_crop() -> f64 {
+pub(crate) fn imagenet_crop() -> f64 {
     0.875
 }
 
@@ -64,7 +69,7 @@ const SIDES: std::ops::RangeInclusive<usize> = 1..=4096;
 const LEAST_CROP: f64 = 0.05;
 
 impl Preprocessing {
-    /// Everything that is wrong with it, a sentence each; [`tensor`](crate::tensor()) relies on there being nothing.
+    /// Everything that is wrong with it, a sentence each; those who compute with it rely on there being nothing.
     pub fn problems(&self) -> Vec<String> {
         let Self {
             size,
