@@ -5,6 +5,7 @@
 
 use crate::{
     Architecture, Error, Input,
+    device::available,
     fused::Layers,
     resnet,
     weights::{Weights, digest},
@@ -87,7 +88,7 @@ impl Calibrator {
         let mut layers = Layers::new(&manifest.preprocessing, Precision::F32, None)?;
         let output = resnet::describe(&architecture, &weights, &mut layers)?;
         let convolutions = layers.convolutions();
-        let threads = threads.map_or_else(crate::model::available, NonZero::get);
+        let threads = threads.map_or_else(available, NonZero::get);
         Ok(Self {
             weights_sha256: digest(&bytes),
             program: layers.build(output, threads)?,

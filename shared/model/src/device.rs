@@ -1,7 +1,7 @@
 //! Where the model runs.
 
 use crate::Error;
-use std::{fmt, str::FromStr};
+use std::{fmt, num::NonZero, str::FromStr};
 
 /// `cpu`, `cuda` or `cuda:N`. What is asked for and not there is an error, never replaced.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -54,4 +54,9 @@ impl Device {
             }
         }
     }
+}
+
+/// The cores that the container's quota and the process's affinity leave.
+pub(crate) fn available() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
 }

@@ -2,8 +2,8 @@
 
 use crate::{
     Architecture, Calibration, Error,
-    device::Device,
-    layers::{Kernels, Network},
+    device::{Device, available},
+    network::{Kernels, Network},
     weights::{Weights, digest},
 };
 use candle_core::Tensor;
@@ -124,11 +124,6 @@ pub fn load(source: &Source, options: &Options) -> Result<Model, Error> {
         threads,
         network,
     })
-}
-
-/// The cores that the container's quota and the process's affinity leave.
-pub(crate) fn available() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 impl Model {

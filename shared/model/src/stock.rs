@@ -1,9 +1,8 @@
 //! The network in Candle's own operations, channels first, on any device Candle has.
 
-use crate::{
-    layers::{self, Filter},
-};
+use crate::layers::{self, Filter};
 use candle_core::{DType, Device, Error, Result, Tensor};
+use sightline_manifest::Preprocessing;
 
 /// The index of a step; 0 is the input.
 #[derive(Debug, Clone, Copy)]
