@@ -8,7 +8,7 @@ use sightline_contracts::{
     ImageId, ImageRef, PredictionMessage, Reason, TensorMessage, Times, Topic,
 };
 use sightline_infer::{BatchMetrics, Infer};
-use sightline_manifest::{Pixels, Source};
+use sightline_manifest::{Pixels, Resize, Source};
 use sightline_model::{BatchSettings, Engine, Options, load};
 use sightline_stream::{Outcome, Record, Stage};
 use std::{sync::Arc, time::Duration};
@@ -47,7 +47,7 @@ fn message(shape: [usize; 3], pixels: Pixels) -> TensorMessage {
         shape,
         pixels,
         thumbnail,
-        preprocessing: serde_json::Value::Null,
+        preprocessing: Source::Bundled.manifest().unwrap().preprocessing,
     }
 }
 
@@ -164,4 +164,19 @@ async fn what_is_no_tensor_is_malformed_and_what_does_not_fit_has_the_wrong_shap
         error,
         "image is [3, 2, 2] with 12 values, the model takes [3, 224, 224]"
     );
+}
+
+#[tokio::test]
+async fn a_tensor_made_for_other_weights_is_rejected_however_well_its_shape_fits() {
+    let mut registry = Registry::default();
+    let stage = stage(&mut registry);
+    let mut stretched = grey();
+    stretched.preprocessing.resize = Resize::Stretch;
+    let (reason, error) = rejection(stage.process(record(&stretched)).await);
+    assert_eq!(reason, Reason::WrongPreprocessing);
+    assert!(
+        error.contains("\"stretch\"") && error.contains("--model"),
+        "{error}"
+    );
+    prediction(stage.process(record(&grey())).await);
 }

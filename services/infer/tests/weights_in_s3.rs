@@ -1,11 +1,11 @@
 //! Weights from a server that speaks S3.
 #![allow(clippy::unwrap_used)]
 
-use sightline_infer::{Weights, weights::download};
-use sightline_manifest::Source;
+use sightline_infer::weights::{download, source};
+use sightline_manifest::{Location, Source};
 use sightline_model::{Options, Precision, load};
 use sightline_objectstore::{Config, ObjectStore};
-use sightline_storage::{Credentials, Location, Memory, Objects, StorageSettings, Store};
+use sightline_storage::{Credentials, Memory, Objects, StorageSettings, Store};
 use std::{fs, path::Path};
 
 const FILES: [&str; 3] = ["model.safetensors", "manifest.json", "int8.json"];
@@ -49,12 +49,7 @@ async fn a_prefix_and_a_single_file() {
     }
     let reference = load(&Source::Bundled, &Options::default()).unwrap();
     for text in ["s3://models/road/v1/", "s3://models/road/v1"] {
-        let source = text
-            .parse::<Weights>()
-            .unwrap()
-            .source(&settings)
-            .await
-            .unwrap();
+        let source = source(&text.parse().unwrap(), &settings).await.unwrap();
         let model = load(&source, &Options::default()).unwrap();
         assert_eq!(model.weights_sha256(), reference.weights_sha256());
         assert_eq!(model.manifest(), reference.manifest());
@@ -67,21 +62,14 @@ async fn a_prefix_and_a_single_file() {
             assert!(format!("{error:?}").contains("AVX512-VNNI"), "{error:?}");
         }
     }
-    let single: Weights = "s3://models/road/v1/model.safetensors".parse().unwrap();
-    let model = load(
-        &single.source(&settings).await.unwrap(),
-        &Options::default(),
-    )
-    .unwrap();
+    let single = "s3://models/road/v1/model.safetensors".parse().unwrap();
+    let single = source(&single, &settings).await.unwrap();
+    let model = load(&single, &Options::default()).unwrap();
     assert_eq!(model.weights_sha256(), reference.weights_sha256());
     assert_eq!(model.manifest().labels[0], "class 0");
 
-    let missing = "s3://models/other/"
-        .parse::<Weights>()
-        .unwrap()
-        .source(&settings)
-        .await
-        .unwrap_err();
+    let missing = "s3://models/other/".parse().unwrap();
+    let missing = source(&missing, &settings).await.unwrap_err();
     assert_eq!(
         format!("{missing:#}"),
         "weights in s3://models/other/ can't be downloaded: s3://models/other/manifest.json: not found"
@@ -99,7 +87,10 @@ async fn a_bucket_of_its_own_needs_no_prefix() {
             .await
             .unwrap();
     }
-    let source = download(&store, &Location::new("b", "")).await.unwrap();
+    let Ok(Location::S3(place)) = "s3://b/".parse() else {
+        panic!("a bucket without a prefix")
+    };
+    let source = download(&store, &place).await.unwrap();
     assert_eq!(source.to_string(), "s3://b/");
     assert!(load(&source, &Options::default()).is_ok());
 }
@@ -107,6 +98,6 @@ async fn a_bucket_of_its_own_needs_no_prefix() {
 #[test]
 fn what_is_no_source_is_refused() {
     for text in ["s3://", "s3:///key", "gs://bucket/x", "hf:nobody"] {
-        assert!(text.parse::<Weights>().is_err(), "{text}");
+        assert!(text.parse::<Location>().is_err(), "{text}");
     }
 }

@@ -4,6 +4,7 @@
 //! time, in turn in a thread and in a process, and prints the medians of the rounds.
 
 use sightline_contracts::{ImageId, ImageRef, Times, Topic};
+use sightline_manifest::Source;
 use sightline_preprocess::{ImageSettings, Isolation, Preprocess, decode_if_asked};
 use sightline_storage::{Memory, Objects as _};
 use sightline_stream::{Outcome, Record, Stage as _};
@@ -57,7 +58,13 @@ async fn compare(files: &[String]) -> anyhow::Result<()> {
         };
         let began = Instant::now();
         let mut registry = prometheus_client::registry::Registry::default();
-        let stage = Preprocess::new(Arc::new(store.clone()), &settings, 1 << 30, &mut registry)?;
+        let stage = Preprocess::new(
+            Arc::new(store.clone()),
+            Source::Bundled.manifest()?.preprocessing,
+            &settings,
+            1 << 30,
+            &mut registry,
+        )?;
         println!("{decode_isolation:?}: ready after {:.1?}", began.elapsed());
         stages.push((decode_isolation, stage, Vec::new()));
     }

@@ -208,6 +208,11 @@ impl ImageSettings {
         bytes.saturating_mul(2)
     }
 
+    /// The model that the tensors are for, under its present or its former flag.
+    pub(crate) fn model(&self) -> &Location {
+        self.manifest.as_ref().unwrap_or(&self.model)
+    }
+
     pub(crate) fn threads(&self) -> NonZero<usize> {
         self.decode_threads
             .unwrap_or_else(|| thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN))
@@ -216,8 +221,8 @@ impl ImageSettings {
     /// Everything that is wrong with the settings, each a sentence that names its flag.
     pub fn problems(&self) -> Vec<String> {
         let mut found = Vec::new();
-        if let Err(error) = self.manifest.preprocessing() {
-            found.push(format!("--manifest: {error:#}"));
+        if let Some(why) = self.model().problem() {
+            found.push(format!("--model: {why}"));
         }
         let checks = [
             (self.max_object_bytes == 0, "--max-object-bytes: at least 1"),

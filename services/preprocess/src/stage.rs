@@ -49,8 +49,7 @@ impl Preprocess {
     ) -> anyhow::Result<Self> {
         let store = Store::connect(settings).await.context("can't set up S3")?;
         let store = Metered::new(store, telemetry.declared(storage::Metrics::register));
-        let model = images.manifest.as_ref().unwrap_or(&images.model);
-        let preprocessing = preprocessing(model, &store).await?;
+        let preprocessing = preprocessing(images.model(), &store).await?;
         let mut registry = telemetry.registry();
         Self::new(
             Arc::new(store),

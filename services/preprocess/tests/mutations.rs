@@ -9,7 +9,7 @@ use futures::{StreamExt as _, stream};
 use prometheus_client::{encoding::text, registry::Registry};
 use serde_json::json;
 use sightline_contracts::{ImageId, ImageRef, TensorMessage, Times, Topic};
-use sightline_manifest::Pixels;
+use sightline_manifest::{Pixels, Source};
 use sightline_preprocess::{ImageSettings, Preprocess};
 use sightline_storage::{Memory, Objects as _};
 use sightline_stream::{Outcome, Record, Stage as _};
@@ -46,7 +46,14 @@ async fn mutated_images_end_as_tensors_or_dead_letters() {
         ..ImageSettings::defaults()
     };
     let mut registry = Registry::default();
-    let stage = Preprocess::new(Arc::new(store.clone()), &settings, MEMORY, &mut registry).unwrap();
+    let stage = Preprocess::new(
+        Arc::new(store.clone()),
+        Source::Bundled.manifest().unwrap().preprocessing,
+        &settings,
+        MEMORY,
+        &mut registry,
+    )
+    .unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders =
         ["../../shared/vision/tests/fixtures", "../../tests/samples"].map(|f| root.join(f));

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use prometheus_client::{encoding::text, registry::Registry};
 use sightline_contracts::{ImageId, ImageRef, Reason, TensorMessage, Times, Topic};
-use sightline_manifest::{Pixels, Preprocessing};
-use sightline_preprocess::{ImageSettings, Isolation, Manifest, Preprocess, TensorType};
+use sightline_manifest::{Pixels, Preprocessing, Source};
+use sightline_preprocess::{ImageSettings, Isolation, Preprocess, TensorType};
 use sightline_storage::{Entry, Error, Get, Head, Location, Memory, Object, Objects, Stored};
 use sightline_stream::{Outcome, Record, Stage};
 use sightline_testkit::hostile;
@@ -57,6 +57,10 @@ struct Bench {
     registry: Registry,
 }
 
+fn preprocessing() -> Preprocessing {
+    Source::Bundled.manifest().unwrap().preprocessing
+}
+
 impl Bench {
     async fn new(settings: ImageSettings) -> Self {
         Self::with_memory(settings, MEMORY).await
@@ -66,8 +70,14 @@ impl Bench {
         let store = Memory::new();
         store.create_bucket("photos").await.unwrap();
         let mut registry = Registry::default();
-        let stage =
-            Preprocess::new(Arc::new(store.clone()), &settings, memory, &mut registry).unwrap();
+        let stage = Preprocess::new(
+            Arc::new(store.clone()),
+            preprocessing(),
+            &settings,
+            memory,
+            &mut registry,
+        )
+        .unwrap();
         Self {
             store,
             stage,
@@ -116,11 +126,12 @@ async fn an_image_becomes_a_tensor_and_a_thumbnail() {
     image.size = Some(bytes.len() as u64);
     let message = message(bench.stage.process(record(&image)).await);
     assert_eq!(message.shape, [3, 224, 224]);
-    let preprocessing = Manifest::Bundled.preprocessing().unwrap();
-    let expected = tensor(&decode(&bytes, &Limits::default()).unwrap(), &preprocessing);
+    let expected = tensor(
+        &decode(&bytes, &Limits::default()).unwrap(),
+        &preprocessing(),
+    );
     assert_eq!(message.pixels, Pixels::U8(expected.data.into()));
-    let described: Preprocessing = serde_json::from_value(message.preprocessing).unwrap();
-    assert_eq!(described, preprocessing);
+    assert_eq!(message.preprocessing, preprocessing());
     let thumbnail = decode(&message.thumbnail, &Limits::default()).unwrap();
     assert_eq!((thumbnail.width(), thumbnail.height()), (128, 128));
     assert!(message.image.times.preprocessed_ms.is_some());
@@ -329,6 +340,7 @@ async fn a_store_that_is_down_is_tried_again() {
     let process = async |error: fn(Location) -> Error| {
         let stage = Preprocess::new(
             Arc::new(Failing(error)),
+            preprocessing(),
             &settings(),
             MEMORY,
             &mut Registry::default(),

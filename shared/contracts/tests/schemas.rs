@@ -5,6 +5,7 @@ use jsonschema::{Registry, Resource, Validator};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sightline_contracts::*;
+use sightline_manifest::{Pixels, Preprocessing};
 use std::{fs, path::PathBuf};
 
 fn schema(name: &str) -> Value {
@@ -182,7 +183,10 @@ proptest! {
             shape: [3, 2, 2],
             pixels: Pixels::U8(pixels.to_vec().into()),
             thumbnail: vec![1, 2, 3].into(),
-            preprocessing: json!({ "size": [2, 2] }),
+            preprocessing: Preprocessing {
+                size: [2, 2],
+                ..Preprocessing::default()
+            },
         };
         prop_assert_eq!(TensorMessage::decode(&tensor.encode().into()).unwrap(), tensor);
         let prediction = PredictionMessage { image, model: model(), labels, thumbnail: vec![].into() };
@@ -205,7 +209,7 @@ fn a_tensor_of_floats_reads_back() {
         shape: [3, 1, 1],
         pixels: Pixels::F32(vec![-1.5, 0.0, 2.25]),
         thumbnail: vec![].into(),
-        preprocessing: Value::Null,
+        preprocessing: Preprocessing::default(),
     };
     assert_eq!(
         TensorMessage::decode(&tensor.encode().into()).unwrap(),

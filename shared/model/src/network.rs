@@ -1,8 +1,7 @@
 //! A network from checked weights, and which of the two backends computes it.
 
 use crate::{
-    Calibration, Error, architecture::Architecture, fused,  resnet, stock,
-    weights::Weights,
+    Calibration, Error, architecture::Architecture, fused, resnet, stock, weights::Weights,
 };
 use candle_core::{Device, Result, Tensor};
 use sightline_convolution::Precision;

@@ -1,9 +1,9 @@
 //! Weights of any ResNet, made up: of no use but for measuring and testing, where no real ones are at hand.
 
-use sightline_manifest::Source;
 use half::{bf16, f16};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use safetensors::{Dtype, serialize, tensor::TensorView};
+use sightline_manifest::Source;
 use std::collections::BTreeMap;
 
 /// What to make.

@@ -6,7 +6,7 @@ use crate::{output::line, terminal};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use printed::{object, plain, shown, table, value_dropped};
-use sightline_contracts::{Reason, headers};
+use sightline_contracts::{Reason, TensorMessage, Topic, headers};
 use sightline_stream::{
     KafkaSettings, Message, Publisher,
     admin::{DeadLetter, dead_letters},
@@ -222,15 +222,14 @@ impl Replay {
     }
 }
 
-/// The original record, with its own headers and where it was found.
+/// The original record, with its own headers and where it was found. A tensor that was made for other weights is made anew:
+/// its image goes back to `images`.
 fn again(letter: &DeadLetter, prefix: &str) -> anyhow::Result<Message> {
     if let Some(bytes) = letter.value_dropped {
         bail!("{}; nothing was replayed", value_dropped(letter, bytes));
     }
     let Place { partition, offset } = place(letter);
-    let source = letter.source_topic.as_ref().with_context(|| {
-        format!("dead letter {partition}/{offset} does not say where it came from")
-    })?;
+    let at = format!("{partition}/{offset}");
     let original = |name: &str| !headers::describes_dead_letter(name);
     let kept = letter
         .record
@@ -240,14 +239,29 @@ fn again(letter: &DeadLetter, prefix: &str) -> anyhow::Result<Message> {
     let mut all: sightline_stream::Headers = kept
         .map(|(name, value)| (name.to_owned(), value.cloned()))
         .collect();
-    all.push(
-        headers::REPLAYED_FROM,
-        Some(format!("{partition}/{offset}").into()),
-    );
+    all.push(headers::REPLAYED_FROM, Some(at.clone().into()));
+    let (topic, key, value) = if letter.reason == Some(Reason::WrongPreprocessing) {
+        let value = letter.record.value.clone().unwrap_or_default();
+        let image = TensorMessage::decode(&value)
+            .with_context(|| format!("dead letter {at} holds no tensor"))?
+            .image;
+        let (key, value) = (image.record_key(), image.to_json());
+        let topic = Topic::Images.name().to_owned();
+        (topic, Some(key.into()), Some(value.into()))
+    } else {
+        let source = letter.source_topic.clone();
+        let source =
+            source.with_context(|| format!("dead letter {at} does not say where it came from"))?;
+        (
+            source,
+            letter.record.key.clone(),
+            letter.record.value.clone(),
+        )
+    };
     Ok(Message {
-        topic: format!("{prefix}{source}"),
-        key: letter.record.key.clone(),
-        value: letter.record.value.clone(),
+        topic: format!("{prefix}{topic}"),
+        key,
+        value,
         headers: all,
         ..Message::default()
     })
@@ -257,7 +271,8 @@ fn again(letter: &DeadLetter, prefix: &str) -> anyhow::Result<Message> {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use sightline_contracts::Topic;
+    use sightline_contracts::{ImageId, ImageRef, Times};
+    use sightline_manifest::{Pixels, Preprocessing};
     use sightline_stream::Record;
 
     fn letter(value: Option<&'static str>, more: &[(&str, &'static str)]) -> DeadLetter {
@@ -280,6 +295,33 @@ mod tests {
             (message.topic.as_str(), message.value),
             ("p-ingest", Some("v".into()))
         );
+    }
+
+    #[test]
+    fn a_tensor_made_for_other_weights_is_replayed_as_its_image() {
+        let image = ImageRef {
+            id: ImageId::new("photos", "a.jpg", "1"),
+            bucket: "photos".into(),
+            key: "a.jpg".into(),
+            version: None,
+            etag: Some("1".into()),
+            size: None,
+            event_time: None,
+            times: Times::default(),
+        };
+        let tensor = TensorMessage {
+            image: image.clone(),
+            shape: [3, 1, 1],
+            pixels: Pixels::U8(vec![0; 3].into()),
+            thumbnail: Bytes::new(),
+            preprocessing: Preprocessing::default(),
+        };
+        let mut letter = letter(None, &[(headers::REASON, "wrong-preprocessing")]);
+        letter.record.value = Some(tensor.encode().into());
+        let message = again(&letter, "p-").unwrap();
+        assert_eq!(message.topic, "p-images");
+        assert_eq!(message.key.unwrap(), "photos/a.jpg");
+        assert_eq!(ImageRef::from_json(&message.value.unwrap()).unwrap(), image);
     }
 
     #[test]

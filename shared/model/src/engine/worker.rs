@@ -1,8 +1,9 @@
 //! The thread that computes, and the queue before it.
 
 use super::batch::{Batch, BatchSettings, Error, Prediction, top};
-use crate::{Input, Pixels};
+use crate::Input;
 use bytes::Bytes;
+use sightline_manifest::Pixels;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     thread,

@@ -13,7 +13,7 @@ fn source(net: Net, dtype: Dtype) -> Source {
     let weights = support::file(&support::tensors(net, 7), dtype).into();
     Source::Bytes {
         name: "test".to_owned(),
-        weights,
+        weights: Some(weights),
         manifest: Some(support::manifest(SIZE).into()),
         calibration: None,
     }

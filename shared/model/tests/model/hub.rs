@@ -2,7 +2,7 @@
 
 use crate::support::{self, Net};
 use safetensors::Dtype;
-use sightline_manifest::{Hub, Interpolation, Resize, Source};
+use sightline_manifest::{self as manifest, Hub, Interpolation, Resize, Source};
 use sightline_model::{Error, Options, load};
 use std::{
     collections::BTreeMap,
@@ -182,7 +182,10 @@ fn a_revision_and_a_token_are_passed_on() {
     );
     let other = tempfile::tempdir().unwrap();
     let refused = load(&source(&text, &server, &other, None), &Options::default()).unwrap_err();
-    assert!(matches!(refused, Error::Unavailable { .. }), "{refused}");
+    assert!(
+        matches!(refused, Error::Source(manifest::Error::Unavailable { .. })),
+        "{refused}"
+    );
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn logits_are_pytorchs() {
         let manifest = Some(manifest.to_string().into());
         let source = Source::Bytes {
             name: depth.to_owned(),
-            weights,
+            weights: Some(weights),
             manifest,
             calibration: None,
         };

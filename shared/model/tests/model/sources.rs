@@ -2,7 +2,7 @@
 
 use crate::support::{self, Net};
 use safetensors::Dtype;
-use sightline_manifest::{Pixels, Source};
+use sightline_manifest::{self as manifest, Pixels, Source};
 use sightline_model::{BatchSettings, Device, Engine, Error, Input, Options, engine, load};
 use std::{fs, time::Duration};
 
@@ -77,7 +77,10 @@ fn a_folder_has_a_manifest_and_a_file_the_preprocessing_of_imagenet() {
     fs::write(folder.path().join("manifest.json"), support::manifest(64)).unwrap();
     assert_eq!(load(folder.path()).unwrap().input_shape(), [3, 64, 64]);
     fs::write(folder.path().join("manifest.json"), "{").unwrap();
-    assert!(matches!(load(folder.path()), Err(Error::Invalid { .. })));
+    assert!(matches!(
+        load(folder.path()),
+        Err(Error::Source(manifest::Error::Invalid { .. }))
+    ));
 }
 
 #[test]

@@ -17,7 +17,7 @@ fn load_bytes(weights: Vec<u8>, options: &Options) -> Result<Model, Error> {
     load(
         &Source::Bytes {
             name: "test".to_owned(),
-            weights: weights.into(),
+            weights: Some(weights.into()),
             manifest,
             calibration: None,
         },
