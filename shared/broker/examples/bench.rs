@@ -1,22 +1,23 @@
 //! Measures a broker with librdkafka: `cargo run --release -p sightline-broker --example bench`.
 //!
 //! Without arguments it starts this crate's broker in a process of its own, in a temporary folder; `HOST:PORT PID` measures
-//! a running one instead (Apache Kafka, say). Prints one line a figure.
+//! a running one instead, for example Apache Kafka. Prints one line for each figure.
 
-use std::io::BufRead;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{
-    BaseProducer, BaseRecord, DefaultProducerContext, Producer, ThreadedProducer,
+use rdkafka::{
+    Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    config::ClientConfig,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
 };
-use rdkafka::{Offset, TopicPartitionList};
 use sightline_broker::{Broker, Config};
+use std::{
+    io::BufRead,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 

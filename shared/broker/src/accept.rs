@@ -1,19 +1,18 @@
-//! Taking connections, as many as there may be.
-
-use std::net::TcpListener;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+//! Accepting connections, up to a limit.
 
 use crate::wire::{self, Shared};
+use std::{
+    net::TcpListener,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{sync::Semaphore, task::JoinSet};
 
-/// How often the log says that connections are turned away.
+/// The least time between two log lines about refused connections.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
-/// Serves at most `most` connections at a time, for ever.
-pub async fn run(listener: TcpListener, most: usize, shared: Arc<Shared>) {
+/// Serves at most `most` connections at a time; never returns unless the listener is unusable.
+pub(crate) async fn run(listener: TcpListener, most: usize, shared: Arc<Shared>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -27,13 +26,13 @@ pub async fn run(listener: TcpListener, most: usize, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => match free.clone().try_acquire_owned() {
-                Ok(place) => {
+                Ok(permit) => {
                     let shared = shared.clone();
                     connections.spawn(async move {
                         if let Err(error) = wire::serve(stream, shared).await {
                             tracing::debug!(%peer, %error, "connection closed");
                         }
-                        drop(place);
+                        drop(permit);
                     });
                 }
                 Err(_) => turned_away.count(most),
@@ -47,7 +46,7 @@ pub async fn run(listener: TcpListener, most: usize, shared: Arc<Shared>) {
     }
 }
 
-/// Connections that were closed at once, and when the log last said so.
+/// Connections that were refused since the last log line, and its time.
 #[derive(Default)]
 struct TurnedAway {
     count: u64,

@@ -1,36 +1,39 @@
-//! Starting and stopping.
+//! Starting and stopping a broker.
 
-use std::fs::{File, TryLockError};
-use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::runtime::Runtime;
-use tokio::task::{JoinHandle, JoinSet};
+use crate::{
+    accept,
+    api::Node,
+    clock,
+    config::{Config, Fsync},
+    error::Error,
+    group::Groups,
+    hooks::Hooks,
+    log::segment,
+    topics::{Partition, Topics},
+    txn::Transactions,
+    wire::{Shared, Times},
+};
+use std::{
+    fs::{File, TryLockError},
+    io,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    runtime::Runtime,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::accept;
-use crate::api::Node;
-use crate::clock;
-use crate::config::{Config, Fsync};
-use crate::error::Error;
-use crate::group::Groups;
-use crate::hooks::Hooks;
-use crate::log::segment;
-use crate::sync::lock;
-use crate::topics::{Partition, Topics};
-use crate::txn::Transactions;
-use crate::wire::{Shared, Times};
-
-/// How often overdue transactions are looked for.
+/// The interval between checks for overdue transactions.
 const REAP_EVERY: Duration = Duration::from_millis(250);
 
 /// A running broker, on threads of its own, so that a caller that blocks doesn't stop it.
 ///
-/// [`Broker::shutdown`] ends it in order. Dropping it instead ends it as a crash would, at once and without a note for the
-/// next start, which finds everything acknowledged all the same.
+/// [`Broker::shutdown`] stops it cleanly. Dropping it stops it like a crash: at once and without a clean-shutdown marker.
+/// The next start then scans more, and finds everything that was acknowledged.
 #[derive(Debug)]
 pub struct Broker {
     local_addr: SocketAddr,
@@ -44,10 +47,10 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Opens the data and begins to serve.
+    /// Opens the data and starts to serve.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// [`Error`] names what the operator can do: another folder, another address, other settings.
     pub fn start(config: Config) -> Result<Self, Error> {
         let advertised = config
             .advertised
@@ -95,7 +98,7 @@ impl Broker {
         })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
@@ -110,7 +113,7 @@ impl Broker {
         &self.hooks
     }
 
-    /// Stops serving, forces everything to the disk and leaves a note for a quick start.
+    /// Stops serving, syncs everything to the disk and writes the clean-shutdown marker.
     pub async fn shutdown(mut self) {
         self.cancel.cancel();
         if let Some(serving) = self.serving.take() {
@@ -126,7 +129,7 @@ impl Drop for Broker {
         let Some(runtime) = self.runtime.take() else {
             return;
         };
-        // Waiting for a runtime's threads is forbidden on the threads of another one, where drops may well happen.
+        // A runtime must not block on another one's threads, and this may be dropped on such a thread.
         let stopping = std::thread::spawn(move || runtime.shutdown_timeout(Duration::from_secs(5)));
         if stopping.join().is_err() {
             tracing::error!("the broker's threads did not stop");
@@ -179,7 +182,7 @@ fn open(config: &Config) -> io::Result<Node> {
     })
 }
 
-/// Made once for each data folder.
+/// The cluster id: created once for each data folder.
 fn cluster_id(data: &Path) -> io::Result<String> {
     let path = data.join("cluster-id");
     if let Some(id) = segment::read_whole(&path).and_then(|bytes| String::from_utf8(bytes).ok()) {
@@ -232,7 +235,7 @@ async fn every(interval: Duration, work: impl Fn() -> io::Result<()> + Send + Sy
     }
 }
 
-/// Retention and compaction; a partition that fails doesn't hold up the others.
+/// Runs retention and compaction. An error in one partition does not stop the others.
 fn maintain(node: &Node) -> io::Result<()> {
     for topic in node.topics.all() {
         for (index, partition) in topic.partitions.iter().enumerate() {
@@ -246,7 +249,7 @@ fn maintain(node: &Node) -> io::Result<()> {
 
 fn maintain_one(partition: &Partition) -> io::Result<()> {
     let plan = {
-        let mut log = lock(&partition.log);
+        let mut log = partition.log.lock();
         if log.is_deleted() {
             return Ok(());
         }
@@ -254,7 +257,7 @@ fn maintain_one(partition: &Partition) -> io::Result<()> {
         log.compaction_plan()?
     };
     match plan {
-        Some(plan) => lock(&partition.log).adopt(plan.run()?),
+        Some(plan) => partition.log.lock().adopt(plan.run()?),
         None => Ok(()),
     }
 }
@@ -262,7 +265,7 @@ fn maintain_one(partition: &Partition) -> io::Result<()> {
 fn sync(node: &Node) -> io::Result<()> {
     for topic in node.topics.all() {
         for partition in &topic.partitions {
-            let dirty = lock(&partition.log).take_dirty();
+            let dirty = partition.log.lock().take_dirty();
             if let Some(file) = dirty {
                 file.sync_data()?;
             }
@@ -276,7 +279,7 @@ fn sync(node: &Node) -> io::Result<()> {
 fn close(node: &Node) {
     for topic in node.topics.all() {
         for partition in &topic.partitions {
-            let mut log = lock(&partition.log);
+            let mut log = partition.log.lock();
             // What happens after this leaves the note untrue.
             let closed = log.close();
             log.mark_deleted();

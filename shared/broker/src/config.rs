@@ -1,15 +1,18 @@
 //! The broker's settings.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 /// When written data is forced to the disk.
 ///
-/// A killed process loses nothing either way, since the operating system holds what was written; the choice is about
-/// power cuts and crashed kernels. The default is `never`, as it is Kafka's: the operating system writes back when it likes.
+/// A killed process loses nothing in any case, since the operating system holds what was written. The choice matters for
+/// power cuts and kernel crashes. The default is `never`, as in Kafka: the operating system decides when to write back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Fsync {
+    /// When the operating system writes back.
     #[default]
     Never,
     /// Every `fsync_interval`.

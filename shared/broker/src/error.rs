@@ -1,16 +1,14 @@
-//! Why a broker doesn't start.
+//! Errors of starting a broker.
 
-use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::{io, net::SocketAddr, path::PathBuf};
 
-/// See the module.
+/// Why a broker can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another broker works on the same folder: stop it, or take another folder.
+    /// Another broker uses the folder: stop it, or choose another folder.
     #[error("{} is in use by another broker", .0.display())]
     InUse(PathBuf),
-    /// The address is taken or isn't ours: take another.
+    /// The address is in use or does not belong to this machine: choose another.
     #[error("can't listen on {address}")]
     Listen {
         address: SocketAddr,
@@ -19,10 +17,10 @@ pub enum Error {
     /// The data can't be read or written.
     #[error("can't use the data in {}", path.display())]
     Data { path: PathBuf, source: io::Error },
-    /// A setting makes no sense.
+    /// The advertised address is not `host:port`.
     #[error("advertised address {0} is not host:port")]
     Advertised(String),
-    /// The operating system gives no threads.
+    /// The operating system refuses threads.
     #[error("can't start threads")]
     Threads(#[source] io::Error),
 }

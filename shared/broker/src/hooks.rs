@@ -1,17 +1,20 @@
-//! Faults on demand, for tests: hold, delay or drop the answers of an API.
+//! Fault injection for tests: hold, delay or drop the replies of an API.
 //!
-//! The request is carried out in any case; only its answer is tampered with. Compiled always: with no hook set an answer
-//! costs one atomic load more.
+//! The request is carried out in any case; only its reply is affected. With no fault set, a reply costs one more atomic
+//! load.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 pub use kafka_protocol::messages::ApiKey;
+use parking_lot::Mutex;
 use tokio::sync::watch;
-
-use crate::sync::lock;
 
 #[derive(Debug, Default)]
 struct Faults {
@@ -29,13 +32,13 @@ struct Shared {
     counting: AtomicBool,
 }
 
-/// A handle on the faults of one broker; clones share them.
+/// The faults of one broker; clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Hooks(Arc<Shared>);
 
-/// While this lives, answers are held back; dropping it lets them go.
+/// Holds replies back until it is dropped.
 #[derive(Debug)]
-#[must_use = "answers are held only while this lives"]
+#[must_use = "dropping it releases the replies"]
 pub struct Hold {
     api: ApiKey,
     hooks: Hooks,
@@ -43,27 +46,27 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// Lets the held answers go.
+    /// Releases the held replies.
     pub fn release(self) {}
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        lock(&self.hooks.0.faults).held.remove(&self.api);
+        self.hooks.0.faults.lock().held.remove(&self.api);
         self.release.send_replace(true);
     }
 }
 
-/// What becomes of an answer.
+/// What happens to a reply.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Send,
-    /// Close the connection in its place.
+    /// Close the connection instead.
     Drop,
 }
 
 impl Hooks {
-    /// Holds back every answer of `api` until the result is dropped.
+    /// Holds back every reply of `api` until the result is dropped.
     pub fn hold(&self, api: ApiKey) -> Hold {
         let (release, held) = watch::channel(false);
         self.set(|faults| faults.held.insert(api, held));
@@ -74,45 +77,45 @@ impl Hooks {
         }
     }
 
-    /// Delays every answer of `api`; zero ends it.
+    /// Delays every reply of `api`; zero ends the delay.
     pub fn delay(&self, api: ApiKey, by: Duration) {
         self.set(|faults| faults.delays.insert(api, by));
     }
 
-    /// Carries out the next `times` requests of `api` and closes the connection in place of an answer.
+    /// Carries out the next `times` requests of `api` and closes the connection instead of replying.
     pub fn drop_answers(&self, api: ApiKey, times: u32) {
         self.set(|faults| faults.drops.insert(api, times));
     }
 
     /// Ends every delay and drop; holds end with their [`Hold`].
     pub fn clear(&self) {
-        let mut faults = lock(&self.0.faults);
+        let mut faults = self.0.faults.lock();
         faults.delays.clear();
         faults.drops.clear();
     }
 
-    /// How many requests of `api` were carried out since this was first asked.
+    /// Requests of `api` carried out since the first call of this method.
     pub fn served(&self, api: ApiKey) -> u64 {
         self.0.counting.store(true, Ordering::Relaxed);
         self.0.active.store(true, Ordering::Release);
-        lock(&self.0.served).get(&api).copied().unwrap_or(0)
+        self.0.served.lock().get(&api).copied().unwrap_or(0)
     }
 
     fn set<T>(&self, change: impl FnOnce(&mut Faults) -> T) {
-        change(&mut lock(&self.0.faults));
+        change(&mut self.0.faults.lock());
         self.0.active.store(true, Ordering::Release);
     }
 
-    /// Called between carrying out a request and answering it.
+    /// Called between carrying out a request and replying.
     pub(crate) async fn before_answer(&self, api: ApiKey) -> Fate {
         if !self.0.active.load(Ordering::Acquire) {
             return Fate::Send;
         }
         if self.0.counting.load(Ordering::Relaxed) {
-            *lock(&self.0.served).entry(api).or_default() += 1;
+            *self.0.served.lock().entry(api).or_default() += 1;
         }
         let (held, delay, fate) = {
-            let mut faults = lock(&self.0.faults);
+            let mut faults = self.0.faults.lock();
             let fate = match faults.drops.get_mut(&api) {
                 Some(left) if *left > 0 => {
                     *left -= 1;

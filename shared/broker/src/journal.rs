@@ -1,25 +1,25 @@
-//! An append-only file of checksummed entries: what the broker knows besides records (topics, group offsets,
-//! transactions).
+//! A journal: an append-only file of checksummed entries. Topics, groups and transactions have one each.
 //!
-//! An entry is `length u32, crc32c u32, payload`. Opening replays the valid prefix and cuts off a torn tail; once the file
-//! has outgrown what is live, its owner rewrites it as a snapshot beside it and renames that over it.
-
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+//! An entry is `length u32, crc32c u32, payload`. Opening replays the valid prefix and truncates a torn tail. When the file
+//! has grown much larger than its last snapshot, its owner writes a new snapshot and renames it over the file.
 
 use crate::config::Fsync;
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
 
 const HEADER: usize = 8;
-/// An entry longer than this is not one: it is a torn or flipped length.
+/// A length greater than this is corrupt.
 const MAX_ENTRY: usize = 64 << 20;
-/// Below this size no rewrite is worth it.
+/// Smaller files are not rewritten.
 const SMALL: u64 = 1 << 20;
 
-/// See the module.
+/// An open journal. One owner writes it at a time.
 #[derive(Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     path: PathBuf,
     file: File,
     size: u64,
@@ -29,11 +29,11 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens or creates the journal and hands every valid entry to `replay`, oldest first.
+    /// Opens or creates the journal and passes every valid entry to `replay`, oldest first.
     ///
     /// # Errors
-    /// When the file can't be read, or `replay` rejects an entry.
-    pub fn open(
+    /// If the file can't be read, or `replay` rejects an entry.
+    pub(crate) fn open(
         path: &Path,
         fsync: Fsync,
         mut replay: impl FnMut(&[u8]) -> io::Result<()>,
@@ -65,7 +65,7 @@ impl Journal {
     }
 
     /// Appends one entry; on error nothing counts as written.
-    pub fn append(&mut self, payload: &[u8]) -> io::Result<()> {
+    pub(crate) fn append(&mut self, payload: &[u8]) -> io::Result<()> {
         let mut bytes = Vec::with_capacity(HEADER + payload.len());
         frame(&mut bytes, payload);
         self.file.write_all_at(&bytes, self.size)?;
@@ -76,13 +76,13 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether the file has outgrown its last snapshot so much that a new one pays.
-    pub fn wants_rewrite(&self) -> bool {
+    /// Whether the file has grown enough since its last snapshot to be rewritten.
+    pub(crate) fn wants_rewrite(&self) -> bool {
         self.size > SMALL && self.size > self.live * 4
     }
 
     /// Replaces the content by a snapshot.
-    pub fn rewrite(&mut self, entries: impl IntoIterator<Item = Vec<u8>>) -> io::Result<()> {
+    pub(crate) fn rewrite(&mut self, entries: impl IntoIterator<Item = Vec<u8>>) -> io::Result<()> {
         let mut bytes = Vec::new();
         for payload in entries {
             frame(&mut bytes, &payload);
@@ -103,7 +103,7 @@ impl Journal {
         Ok(())
     }
 
-    pub fn sync(&self) -> io::Result<()> {
+    pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 }

@@ -1,7 +1,7 @@
-//! A Kafka broker of one node, for one machine: the default of the command line, and the tests' fast one.
+//! A single-node Kafka broker: embedded in the command line by default, and used by tests because it starts fast.
 //!
-//! It speaks the protocol to librdkafka and whatever builds on it, keeps transactions and consumer groups by Kafka's rules,
-//! and stores everything in append-only files under one folder. It is not for production: see `README.md` for what it lacks.
+//! It serves librdkafka and its wrappers, implements transactions and consumer groups by Kafka's rules, and stores
+//! everything in append-only files under one folder. It is not for production; `README.md` lists what it lacks.
 //!
 //! ```
 //! use sightline_broker::{Broker, Config};
@@ -14,8 +14,8 @@
 //! # }
 //! ```
 //!
-//! From the outside in: [`Broker`] owns threads and folder; `wire` frames requests; `api` answers them; `topics`, `group`
-//! and `txn` hold what is decided and note it in journals; `log` holds the records.
+//! From the outside in: [`Broker`] owns the threads and the folder; `wire` reads requests and writes replies; `api` handles
+//! requests; `topics`, `group` and `txn` hold state and write it to journals; `log` holds the records.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod accept;
@@ -31,9 +31,9 @@ mod journal;
 mod log;
 mod reply;
 mod settings;
-mod sync;
 mod topics;
 mod txn;
+mod waiters;
 mod wire;
 
 pub use broker::Broker;
@@ -41,10 +41,10 @@ pub use config::{Config, Fsync};
 pub use error::Error;
 pub use hooks::{ApiKey, Hooks};
 
-/// Takes one request apart as a connection does, without its four bytes of length: for fuzzing.
+/// Decodes one request as a connection does; `frame` lacks the four bytes of length. For fuzzing.
 ///
 /// # Errors
-/// When a connection would be closed for it.
+/// If a connection would be closed for it.
 #[doc(hidden)]
 pub fn check_frame(frame: &[u8]) -> anyhow::Result<()> {
     wire::check::frame(bytes::Bytes::copy_from_slice(frame))

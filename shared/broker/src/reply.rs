@@ -1,14 +1,11 @@
-//! An answer on its way: bytes, and slices of files that are copied only as the connection takes them.
-
-use std::io;
-use std::os::unix::fs::FileExt;
-
-use bytes::{BufMut, Bytes, BytesMut};
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+//! Replies: bytes, and slices of log files that are copied to the connection piece by piece.
 
 use crate::log::read::Slice;
+use bytes::{BufMut, Bytes, BytesMut};
+use std::{io, os::unix::fs::FileExt};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-/// Bytes of a file copied at a time: all the memory an answer takes.
+/// Bytes of a file copied at a time; bounds the memory of a reply.
 const PIECE: usize = 256 << 10;
 
 enum Chunk {
@@ -16,29 +13,29 @@ enum Chunk {
     Slice(Slice),
 }
 
-/// See the module.
+/// The body of a reply to a request.
 #[derive(Default)]
-pub struct Reply {
+pub(crate) struct Reply {
     chunks: Vec<Chunk>,
     length: usize,
 }
 
 impl Reply {
-    pub fn push(&mut self, bytes: Bytes) {
+    pub(crate) fn push(&mut self, bytes: Bytes) {
         self.length += bytes.len();
         self.chunks.push(Chunk::Bytes(bytes));
     }
 
-    pub fn push_slice(&mut self, slice: Slice) {
+    pub(crate) fn push_slice(&mut self, slice: Slice) {
         self.length += slice.length;
         self.chunks.push(Chunk::Slice(slice));
     }
 
-    /// Writes the length, the header and the body. `buffer` is scratch space, kept by the connection.
+    /// Writes length, header and body. `buffer` is scratch space that the connection keeps.
     ///
     /// # Errors
-    /// When a log can't be read or the connection is gone; either way the connection is unusable.
-    pub async fn write(
+    /// If a log can't be read or the connection is closed. The connection is unusable then.
+    pub(crate) async fn write(
         self,
         header: &[u8],
         buffer: &mut BytesMut,
@@ -66,7 +63,7 @@ impl Reply {
     }
 }
 
-/// Copies the slice through the buffer; the rest of it stays there for what follows.
+/// Copies the slice through the buffer, which keeps the last part of it.
 async fn copy(
     slice: &Slice,
     buffer: &mut BytesMut,

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
-/// Whose time a record carries.
+/// The source of a record's timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Timestamps {
+pub(crate) enum Timestamps {
     Create,
     LogAppend,
 }
 
-/// The settings the log obeys.
+/// The settings that affect the log.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Settings {
+pub(crate) struct Settings {
     pub delete: bool,
     pub compact: bool,
-    /// `None`: for ever.
+    /// `None`: unlimited.
     pub retention_ms: Option<i64>,
     pub retention_bytes: Option<u64>,
     pub segment_bytes: u64,
@@ -27,7 +27,7 @@ pub struct Settings {
 
 /// What kind of value a setting takes, as `DescribeConfigs` numbers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Boolean = 1,
     String = 2,
     Int = 3,
@@ -36,9 +36,9 @@ pub enum Kind {
     List = 7,
 }
 
-/// Name, default and kind of every setting a topic may have. Those the log doesn't obey (one replica, no tiers) are
-/// taken and told back, so that clients that set them work.
-pub const KNOWN: &[(&str, &str, Kind)] = &[
+/// Name, default and kind of every setting a topic may have. Those that do not affect the log (replication, tiered
+/// storage) are stored and returned, so that clients that set them work.
+pub(crate) const KNOWN: &[(&str, &str, Kind)] = &[
     ("cleanup.policy", "delete", Kind::List),
     ("compression.type", "producer", Kind::String),
     ("delete.retention.ms", "86400000", Kind::Long),
@@ -73,7 +73,7 @@ const SEGMENT_BYTES: &str = "67108864";
 
 /// A setting that is unknown or has a value it can't have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Invalid {
+pub(crate) enum Invalid {
     #[error("unknown topic setting {0}")]
     Unknown(String),
     #[error("invalid value {value} for topic setting {name}")]
@@ -81,17 +81,17 @@ pub enum Invalid {
 }
 
 /// The settings a topic was given, by name.
-pub type Overrides = BTreeMap<String, String>;
+pub(crate) type Overrides = BTreeMap<String, String>;
 
-/// The value in force.
-pub fn value<'a>(overrides: &'a Overrides, name: &str) -> Option<&'a str> {
+/// The effective value: the override, else the default; `None` for an unknown name.
+pub(crate) fn value<'a>(overrides: &'a Overrides, name: &str) -> Option<&'a str> {
     let default = KNOWN.iter().find(|known| known.0 == name)?.1;
     Some(overrides.get(name).map_or(default, String::as_str))
 }
 
 impl Settings {
     /// Reads the settings, defaults for those not given.
-    pub fn parse(overrides: &Overrides) -> Result<Self, Invalid> {
+    pub(crate) fn parse(overrides: &Overrides) -> Result<Self, Invalid> {
         for (name, value) in overrides {
             let known = KNOWN
                 .iter()

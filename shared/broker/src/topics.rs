@@ -1,53 +1,58 @@
-//! The catalogue of topics: which there are, with how many partitions and which settings, and their logs.
+//! The catalogue of topics: names, partitions, settings and logs. Changes are written to a journal.
 
-use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-
+use crate::{
+    codec::{Malformed, Reader, Writer},
+    config::Fsync,
+    journal::Journal,
+    log::{
+        AppendError, PartitionLog,
+        batch::{Header, Outcome},
+        partition::Appended,
+    },
+    settings::{self, Overrides, Settings},
+    waiters::Waiters,
+};
 use bytes::Bytes;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use uuid::Uuid;
 
-use crate::codec::{Malformed, Reader, Writer};
-use crate::config::Fsync;
-use crate::journal::Journal;
-use crate::log::batch::{Header, Outcome};
-use crate::log::partition::Appended;
-use crate::log::{AppendError, PartitionLog};
-use crate::settings::{self, Overrides, Settings};
-use crate::sync::{Waiters, lock};
-
-/// One partition, shared by the requests that touch it.
+/// One partition, shared by the requests that use it.
 #[derive(Debug)]
-pub struct Partition {
+pub(crate) struct Partition {
     pub log: Mutex<PartitionLog>,
     pub waiters: Waiters,
 }
 
 impl Partition {
     /// Appends a validated batch and wakes the fetches that wait.
-    pub fn append(&self, bytes: Bytes, header: Header) -> Result<Appended, AppendError> {
-        let appended = lock(&self.log).append(bytes, header)?;
+    pub(crate) fn append(&self, bytes: Bytes, header: Header) -> Result<Appended, AppendError> {
+        let appended = self.log.lock().append(bytes, header)?;
         self.waiters.wake();
         Ok(appended)
     }
 
     /// Ends a producer's transaction here and wakes the fetches that wait for it.
-    pub fn end_transaction(
+    pub(crate) fn end_transaction(
         &self,
         producer_id: i64,
         epoch: i16,
         outcome: Outcome,
     ) -> Result<(), AppendError> {
-        lock(&self.log).append_marker(producer_id, epoch, outcome)?;
+        self.log.lock().append_marker(producer_id, epoch, outcome)?;
         self.waiters.wake();
         Ok(())
     }
 }
 
-/// A topic; replaced as a whole when it changes.
+/// A topic. A change replaces the whole value.
 #[derive(Debug, Clone)]
-pub struct Topic {
+pub(crate) struct Topic {
     pub name: String,
     pub id: Uuid,
     pub overrides: Overrides,
@@ -56,14 +61,14 @@ pub struct Topic {
 }
 
 impl Topic {
-    pub fn partition(&self, index: i32) -> Option<&Arc<Partition>> {
+    pub(crate) fn partition(&self, index: i32) -> Option<&Arc<Partition>> {
         self.partitions.get(usize::try_from(index).ok()?)
     }
 }
 
 /// Why a change to the catalogue is refused.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     #[error("topic exists")]
     Exists,
     #[error("no such topic")]
@@ -78,9 +83,9 @@ pub enum Error {
     Storage(#[from] io::Error),
 }
 
-/// See the module.
+/// All topics of the broker.
 #[derive(Debug)]
-pub struct Topics {
+pub(crate) struct Topics {
     dir: PathBuf,
     fsync: Fsync,
     by_name: RwLock<BTreeMap<String, Arc<Topic>>>,
@@ -92,7 +97,7 @@ const MAX_PARTITIONS: i32 = 1000;
 
 impl Topics {
     /// Opens the catalogue and every log in it; folders of deleted topics are removed.
-    pub fn open(data: &Path, fsync: Fsync) -> io::Result<Self> {
+    pub(crate) fn open(data: &Path, fsync: Fsync) -> io::Result<Self> {
         let dir = data.join("logs");
         std::fs::create_dir_all(&dir)?;
         let mut entries = BTreeMap::new();
@@ -124,28 +129,28 @@ impl Topics {
         })
     }
 
-    pub fn get(&self, name: &str) -> Option<Arc<Topic>> {
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Topic>> {
         self.read().get(name).cloned()
     }
 
-    pub fn by_id(&self, id: Uuid) -> Option<Arc<Topic>> {
+    pub(crate) fn by_id(&self, id: Uuid) -> Option<Arc<Topic>> {
         self.read().values().find(|t| t.id == id).cloned()
     }
 
-    pub fn partition(&self, name: &str, index: i32) -> Option<Arc<Partition>> {
+    pub(crate) fn partition(&self, name: &str, index: i32) -> Option<Arc<Partition>> {
         self.read().get(name)?.partition(index).cloned()
     }
 
-    pub fn all(&self) -> Vec<Arc<Topic>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Topic>> {
         self.read().values().cloned().collect()
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<Topic>>> {
-        self.by_name.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Arc<Topic>>> {
+        self.by_name.read()
     }
 
-    /// Checks whether a topic could be created, and creates it unless `dry`.
-    pub fn create(
+    /// Creates a topic; only checks whether it could if `dry`.
+    pub(crate) fn create(
         &self,
         name: &str,
         partitions: i32,
@@ -157,7 +162,7 @@ impl Topics {
             return Err(Error::Partitions(partitions));
         }
         let settings = Arc::new(Settings::parse(&overrides)?);
-        let mut journal = lock(&self.journal);
+        let mut journal = self.journal.lock();
         if self.get(name).is_some() {
             return Err(Error::Exists);
         }
@@ -183,18 +188,15 @@ impl Topics {
         self.put(&mut journal, topic)
     }
 
-    pub fn delete(&self, name: &str) -> Result<(), Error> {
-        let mut journal = lock(&self.journal);
+    pub(crate) fn delete(&self, name: &str) -> Result<(), Error> {
+        let mut journal = self.journal.lock();
         let topic = self.get(name).ok_or(Error::Unknown)?;
         let mut out = Writer::default();
         out.u8(DELETED).str(name);
         journal.append(&out.0)?;
-        self.by_name
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(name);
+        self.by_name.write().remove(name);
         for (index, partition) in topic.partitions.iter().enumerate() {
-            lock(&partition.log).mark_deleted();
+            partition.log.lock().mark_deleted();
             partition.waiters.wake();
             std::fs::remove_dir_all(folder(&self.dir, name, topic.id, index))?;
         }
@@ -202,8 +204,8 @@ impl Topics {
     }
 
     /// Raises the number of partitions.
-    pub fn grow(&self, name: &str, count: i32, dry: bool) -> Result<(), Error> {
-        let mut journal = lock(&self.journal);
+    pub(crate) fn grow(&self, name: &str, count: i32, dry: bool) -> Result<(), Error> {
+        let mut journal = self.journal.lock();
         let topic = self.get(name).ok_or(Error::Unknown)?;
         let now = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
         if count <= now || count > MAX_PARTITIONS {
@@ -224,14 +226,14 @@ impl Topics {
         self.put(&mut journal, topic).map(drop)
     }
 
-    /// Replaces the settings a topic was given.
-    pub fn configure(
+    /// Changes the settings that a topic was given.
+    pub(crate) fn configure(
         &self,
         name: &str,
         change: impl FnOnce(&mut Overrides),
         dry: bool,
     ) -> Result<(), Error> {
-        let mut journal = lock(&self.journal);
+        let mut journal = self.journal.lock();
         let mut topic = Topic::clone(&*self.get(name).ok_or(Error::Unknown)?);
         change(&mut topic.overrides);
         topic.settings = Arc::new(Settings::parse(&topic.overrides)?);
@@ -240,7 +242,7 @@ impl Topics {
         }
         let topic = self.put(&mut journal, topic)?;
         for partition in &topic.partitions {
-            lock(&partition.log).configure(topic.settings.clone());
+            partition.log.lock().configure(topic.settings.clone());
         }
         Ok(())
     }
@@ -250,7 +252,6 @@ impl Topics {
         let topic = Arc::new(topic);
         self.by_name
             .write()
-            .unwrap_or_else(PoisonError::into_inner)
             .insert(topic.name.clone(), topic.clone());
         if journal.wants_rewrite() {
             journal.rewrite(self.all().iter().map(|t| encode(t)))?;
@@ -258,8 +259,8 @@ impl Topics {
         Ok(topic)
     }
 
-    pub fn sync(&self) -> io::Result<()> {
-        lock(&self.journal).sync()
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.journal.lock().sync()
     }
 }
 
@@ -310,7 +311,7 @@ fn replay(payload: &[u8], entries: &mut BTreeMap<String, Entry>) -> Result<(), M
     Ok(())
 }
 
-/// The id is part of the folder's name, so that a topic created anew never meets what its predecessor left.
+/// The id is part of the folder's name, so that a topic that is created again never sees the files of its predecessor.
 fn folder(dir: &Path, name: &str, id: Uuid, index: usize) -> PathBuf {
     dir.join(format!("{name}.{}-{index}", id.simple()))
 }

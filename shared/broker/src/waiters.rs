@@ -1,28 +1,23 @@
-//! Locks that outlive a panic, and the waking of fetches.
+//! Waking fetches that wait for a partition to change.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-
+use parking_lot::Mutex;
+use std::sync::{Arc, Weak};
 use tokio::sync::Notify;
-
-/// Locks; what a panicking holder left is taken as it is, since every change here is whole before anything can panic.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Fetches that wait for a partition to change.
 #[derive(Debug, Default)]
-pub struct Waiters(Mutex<Vec<Weak<Notify>>>);
+pub(crate) struct Waiters(Mutex<Vec<Weak<Notify>>>);
 
 impl Waiters {
-    /// Wakes `waiter` once at the next change; it waits no longer when its last `Arc` goes.
-    pub fn add(&self, waiter: &Arc<Notify>) {
-        let mut waiting = lock(&self.0);
+    /// Notifies `waiter` once, at the next change. A waiter whose last `Arc` is dropped is forgotten.
+    pub(crate) fn add(&self, waiter: &Arc<Notify>) {
+        let mut waiting = self.0.lock();
         waiting.retain(|w| w.strong_count() > 0);
         waiting.push(Arc::downgrade(waiter));
     }
 
-    pub fn wake(&self) {
-        for waiter in lock(&self.0).drain(..) {
+    pub(crate) fn wake(&self) {
+        for waiter in self.0.lock().drain(..) {
             if let Some(waiter) = waiter.upgrade() {
                 waiter.notify_one();
             }

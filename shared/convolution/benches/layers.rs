@@ -1,9 +1,9 @@
-//! Every distinct convolution of a ResNet-101 of full width on 224×224 images, in each precision that the machine has,
-//! for one image and for eight.
+//! Benchmark of every distinct convolution of a full-width ResNet-101 on 224×224 images, for one image and for eight, in
+//! each precision that the processor has.
 //!
-//! `cargo bench -p sightline-convolution -- int8/1/3×3` measures what matches; two threads compute. The time is that of the
-//! convolution alone, as [`Program::profile`] tells it: its input has just been written, its weights have not been read
-//! for a while. Throughput counts multiplications by the direct method.
+//! `cargo bench -p sightline-convolution -- int8/1/3×3` runs what matches, on two threads. The time is that of the
+//! convolution alone, from [`Program::profile`]: its input is in the cache, its weights are not. Throughput counts
+//! multiplications by the direct method.
 
 use candle_core::{DType, Device, Tensor};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

@@ -27,7 +27,7 @@ pub(crate) struct Plan {
     width: usize,
     capacity: usize,
     /// For each step, the buffer and layout of its result.
-    pub(crate) places: Vec<Place>,
+    pub(crate) activations: Vec<Activation>,
     pub(crate) buffers: Vec<Aligned>,
     /// The batch size that `runs` and `stages` are for.
     images: usize,
@@ -43,8 +43,9 @@ pub(crate) struct Run {
     pub(crate) work: Work,
 }
 
+/// The layout and buffer of a step's result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Activation {
     pub(crate) extent: Extent,
     pub(crate) precision: Precision,
     /// The zero point for int8, else 0.
@@ -52,7 +53,7 @@ pub(crate) struct Place {
     pub(crate) buffer: usize,
 }
 
-impl Place {
+impl Activation {
     /// Bytes of an image.
     fn bytes(&self) -> usize {
         self.extent.image() * self.precision.bytes()
@@ -88,22 +89,22 @@ impl Plan {
         retention: Retention,
     ) -> Result<Self, String> {
         let extents = extents(steps, height, width)?;
-        let (mut places, sizes) = assign(steps, &extents, retention);
+        let (mut activations, sizes) = assign(steps, &extents, retention);
         // The same for all activations in a buffer, so that no image overlaps another one's part.
-        for place in &mut places {
-            place.extent.stride = sizes[place.buffer] / place.precision.bytes();
+        for activation in &mut activations {
+            activation.extent.stride = sizes[activation.buffer] / activation.precision.bytes();
         }
         let floats = |size: &usize| (size * capacity).div_ceil(size_of::<f32>());
         let mut buffers: Vec<_> = sizes.iter().map(|s| Aligned::zeroed(floats(s))).collect();
-        for place in places.iter().filter(|place| place.zero > 0) {
-            let zeros = f32::from_bits(u32::from_ne_bytes([place.zero; 4]));
-            buffers[place.buffer].as_mut_slice().fill(zeros);
+        for activation in activations.iter().filter(|activation| activation.zero > 0) {
+            let zeros = f32::from_bits(u32::from_ne_bytes([activation.zero; 4]));
+            buffers[activation.buffer].as_mut_slice().fill(zeros);
         }
         Ok(Self {
             height,
             width,
             capacity,
-            places,
+            activations,
             buffers,
             images: 0,
             runs: Vec::new(),
@@ -121,10 +122,14 @@ impl Plan {
         if self.images == images {
             return;
         }
-        let far = |place: &Place| place.bytes() * images > FAR;
+        let far = |activation: &Activation| activation.bytes() * images > FAR;
         let early = match images {
             1 => 0,
-            _ => self.places.iter().rposition(far).map_or(0, |last| last + 1),
+            _ => self
+                .activations
+                .iter()
+                .rposition(far)
+                .map_or(0, |last| last + 1),
         };
         let mut order = Vec::new();
         for image in 0..images {
@@ -145,9 +150,9 @@ impl Plan {
 
     /// The start of image `n` of a step's result.
     pub(crate) fn image(&self, step: usize, n: usize) -> *mut u8 {
-        let place = &self.places[step];
-        let start = self.buffers[place.buffer].pointer().cast::<u8>();
-        start.wrapping_add(n * place.extent.stride * place.precision.bytes())
+        let activation = &self.activations[step];
+        let start = self.buffers[activation.buffer].pointer().cast::<u8>();
+        start.wrapping_add(n * activation.extent.stride * activation.precision.bytes())
     }
 
     /// Image `n` of a step's result, the border included.
@@ -155,17 +160,17 @@ impl Plan {
     /// # Safety
     /// `E` is of the step's precision, `n` within the batch, and no one writes the result meanwhile.
     pub(crate) unsafe fn numbers<E: Element>(&self, step: usize, n: usize) -> &[E] {
-        let numbers = self.places[step].extent.image();
-        // SAFETY: a place's buffer holds its extent for all images of the batch, zeroed at first.
+        let numbers = self.activations[step].extent.image();
+        // SAFETY: an activation's buffer holds its extent for all images of the batch, zeroed at first.
         unsafe { std::slice::from_raw_parts(self.image(step, n).cast::<E>(), numbers) }
     }
 
     fn work(&self, steps: &[Step], step: usize, images: usize, threads: usize) -> Work {
-        let extent = &self.places[step].extent;
+        let extent = &self.activations[step].extent;
         match &steps[step].operation {
             Operation::Convolution { convolution, .. } => {
                 let input = steps[step].input.unwrap_or(step);
-                let extents = (&self.places[input].extent, extent);
+                let extents = (&self.activations[input].extent, extent);
                 Work::Convolution(convolution.cut(images, extents, threads))
             }
             Operation::Input | Operation::MaxPool(_) => Work::Rows(images * extent.height),
@@ -253,7 +258,11 @@ pub(crate) enum Retention {
 }
 
 /// Assigns a buffer to each result; returns each buffer's bytes an image.
-fn assign(steps: &[Step], extents: &[Extent], retention: Retention) -> (Vec<Place>, Vec<usize>) {
+fn assign(
+    steps: &[Step],
+    extents: &[Extent],
+    retention: Retention,
+) -> (Vec<Activation>, Vec<usize>) {
     let mut last_use: Vec<usize> = (0..steps.len()).collect();
     for (number, step) in steps.iter().enumerate() {
         for read in step.input.into_iter().chain(step.residual()) {
@@ -267,7 +276,7 @@ fn assign(steps: &[Step], extents: &[Extent], retention: Retention) -> (Vec<Plac
     if retention == Retention::Call {
         last_use.fill(usize::MAX);
     }
-    let mut places: Vec<Place> = Vec::with_capacity(steps.len());
+    let mut activations: Vec<Activation> = Vec::with_capacity(steps.len());
     let mut sizes: Vec<usize> = Vec::new();
     for (number, (&extent, step)) in extents.iter().zip(steps).enumerate() {
         let (precision, zero) = (step.precision, step.grid.zero);
@@ -275,38 +284,41 @@ fn assign(steps: &[Step], extents: &[Extent], retention: Retention) -> (Vec<Plac
         let in_place = |from: &usize| step.input != Some(*from) && extents[*from] == extent;
         let replaced = step.residual().filter(in_place);
         let is_busy = |buffer: usize| {
-            let mut holders = places.iter().zip(&last_use).enumerate();
-            holders.any(|(holder, (place, &last))| {
+            let mut holders = activations.iter().zip(&last_use).enumerate();
+            holders.any(|(holder, (activation, &last))| {
                 let last = last.saturating_add(usize::from(Some(holder) != replaced));
-                place.buffer == buffer && last > number
+                activation.buffer == buffer && last > number
             })
         };
         let suits = |buffer: usize| {
-            let mut holders = places.iter().filter(|place| place.buffer == buffer);
-            holders.all(|place| {
-                let same = (place.extent, place.precision, place.zero) == (extent, precision, zero);
-                same || (place.extent.border, extent.border) == (0, 0)
+            let mut holders = activations
+                .iter()
+                .filter(|activation| activation.buffer == buffer);
+            holders.all(|activation| {
+                let same = (activation.extent, activation.precision, activation.zero)
+                    == (extent, precision, zero);
+                same || (activation.extent.border, extent.border) == (0, 0)
             })
         };
-        let of_residual = replaced.map(|from| places[from].buffer);
+        let of_residual = replaced.map(|from| activations[from].buffer);
         let mut choice = of_residual.into_iter().chain(0..sizes.len());
         let free = choice.find(|&buffer| suits(buffer) && !is_busy(buffer));
         let buffer = free.unwrap_or_else(|| {
             sizes.push(0);
             sizes.len() - 1
         });
-        let place = Place {
+        let activation = Activation {
             extent,
             precision,
             zero,
             buffer,
         };
         // A multiple of every number's size.
-        let bytes = place.bytes().next_multiple_of(size_of::<f32>());
+        let bytes = activation.bytes().next_multiple_of(size_of::<f32>());
         sizes[buffer] = sizes[buffer].max(bytes);
-        places.push(place);
+        activations.push(activation);
     }
-    (places, sizes)
+    (activations, sizes)
 }
 
 #[cfg(test)]
@@ -362,13 +374,27 @@ mod tests {
             for read in step.input.into_iter().chain(step.residual()) {
                 let until = number + usize::from(Some(read) != step.residual());
                 for written in read + 1..until {
-                    assert_ne!(plan.places[read].buffer, plan.places[written].buffer);
+                    assert_ne!(
+                        plan.activations[read].buffer,
+                        plan.activations[written].buffer
+                    );
                 }
             }
         }
-        for place in plan.places.iter().filter(|place| place.extent.border > 0) {
-            let others = plan.places.iter().filter(|p| p.buffer == place.buffer);
-            assert!(others.into_iter().all(|other| other.extent == place.extent));
+        for activation in plan
+            .activations
+            .iter()
+            .filter(|activation| activation.extent.border > 0)
+        {
+            let others = plan
+                .activations
+                .iter()
+                .filter(|p| p.buffer == activation.buffer);
+            assert!(
+                others
+                    .into_iter()
+                    .all(|other| other.extent == activation.extent)
+            );
         }
         assert_eq!(plan.buffers.len(), 3);
     }
@@ -381,7 +407,11 @@ mod tests {
             convolution(1, Some(0), 1),
         ];
         let plan = Plan::new(&steps, 5, 7, 2, Retention::LastUse).unwrap();
-        let buffers: Vec<usize> = plan.places.iter().map(|place| place.buffer).collect();
+        let buffers: Vec<usize> = plan
+            .activations
+            .iter()
+            .map(|activation| activation.buffer)
+            .collect();
         assert_eq!(buffers, [0, 1, 0]);
     }
 }

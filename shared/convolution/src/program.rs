@@ -77,10 +77,10 @@ impl Program {
         for (run, time) in plan.runs.iter().zip(Stage::times(&plan.stages)) {
             times[run.step] += time;
         }
-        let steps = self.steps.iter().zip(&plan.places).zip(times);
+        let steps = self.steps.iter().zip(&plan.activations).zip(times);
         Ok(steps
-            .map(|((step, place), time)| {
-                let (name, multiplications) = step.describe(&place.extent);
+            .map(|((step, activation), time)| {
+                let (name, multiplications) = step.describe(&activation.extent);
                 Timing {
                     name,
                     multiplications: (multiplications * batch) as u64,
@@ -170,7 +170,7 @@ impl Program {
                 Work::Convolution(cut),
             ) => {
                 let view = |node: usize| {
-                    let extent = plan.places[node].extent;
+                    let extent = plan.activations[node].extent;
                     (plan.image(node, run.images.start), extent)
                 };
                 let reading = |node: usize| {
@@ -200,7 +200,7 @@ impl Program {
             }
             _ => {
                 let n = run.images.start + chunk;
-                let extent = &plan.places[input].extent;
+                let extent = &plan.activations[input].extent;
                 // SAFETY: as the caller promises; an average is one pixel, and its image this chunk's own.
                 unsafe {
                     let to = plan.image(run.step, n).cast::<f32>();
@@ -232,7 +232,7 @@ impl Program {
         rows: std::ops::Range<usize>,
     ) {
         let step = &self.steps[run.step];
-        let extent = &plan.places[run.step].extent;
+        let extent = &plan.activations[run.step].extent;
         for row in rows {
             let row = run.images.start * extent.height + row;
             let (n, y) = (row / extent.height, row % extent.height);
@@ -245,7 +245,7 @@ impl Program {
                 (Operation::MaxPool(window), Some(input)) => {
                     // SAFETY: an earlier step's result, of this step's precision.
                     let image = unsafe { plan.numbers::<E>(input, n) };
-                    window.max_row(image, &plan.places[input].extent, y, to);
+                    window.max_row(image, &plan.activations[input].extent, y, to);
                 }
                 _ => self.scaling.fill(source, extent, row, to),
             }
@@ -260,7 +260,7 @@ impl Program {
             width,
             channels,
             ..
-        } = plan.places[last].extent;
+        } = plan.activations[last].extent;
         let mut values = Vec::with_capacity(images * height * width * channels);
         for n in 0..images {
             // SAFETY: all runs are done. The result has no reader, hence no border.

@@ -1,43 +1,41 @@
-//! Offsets that groups commit, alone or in a transaction.
+//! Requests about committed offsets, with and without a transaction.
 
-use kafka_protocol::ResponseError;
-use kafka_protocol::messages::offset_commit_response::{
-    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+use super::{NONE, Node, groups::error_code, owned, text};
+use crate::{
+    clock,
+    group::{
+        Committer,
+        member::Refused,
+        offsets::{Committed, Offsets, TopicPartition},
+    },
+    txn::state,
 };
-use kafka_protocol::messages::offset_delete_response::{
-    OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse,
+        OffsetFetchRequest, OffsetFetchResponse, TopicName, TxnOffsetCommitRequest,
+        TxnOffsetCommitResponse,
+        offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic},
+        offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic},
+        offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
+        offset_fetch_response::{
+            OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
+            OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+        },
+        txn_offset_commit_response::{
+            TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
+        },
+    },
+    protocol::StrBytes,
 };
-use kafka_protocol::messages::offset_fetch_request::{
-    OffsetFetchRequestGroup, OffsetFetchRequestTopics,
-};
-use kafka_protocol::messages::offset_fetch_response::{
-    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
-    OffsetFetchResponseTopic, OffsetFetchResponseTopics,
-};
-use kafka_protocol::messages::txn_offset_commit_response::{
-    TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
-};
-use kafka_protocol::messages::{
-    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse,
-    OffsetFetchRequest, OffsetFetchResponse, TopicName, TxnOffsetCommitRequest,
-    TxnOffsetCommitResponse,
-};
-use kafka_protocol::protocol::StrBytes;
-
-use super::groups::error_code;
-use super::{NONE, Node, owned, text};
-use crate::clock;
-use crate::group::Committer;
-use crate::group::member::Refused;
-use crate::group::offsets::{Committed, Offsets, Place};
-use crate::txn::state;
 
 /// Longest metadata kept with an offset (Kafka's `offset.metadata.max.bytes`).
 const MAX_METADATA: usize = 4096;
 
-/// Sorts the offsets of a request: what can be committed, and an error code for each partition that can't.
+/// The offsets of a request: those that can be committed, and an error code for each partition that can't.
 struct Sorted {
-    good: Vec<(Place, Committed)>,
+    good: Vec<(TopicPartition, Committed)>,
     /// By topic, in the order asked.
     codes: Vec<(TopicName, Vec<(i32, i16)>)>,
 }
@@ -54,7 +52,7 @@ impl Sorted {
         self.codes.push((name, Vec::new()));
     }
 
-    /// Sorts one offset of the topic named last.
+    /// Adds one offset of the topic that was named last.
     fn offset(
         &mut self,
         node: &Node,
@@ -86,7 +84,7 @@ impl Sorted {
         }
     }
 
-    /// The codes, all replaced by `error` where the whole request failed.
+    /// The codes; all are `error` if the whole request failed.
     fn codes(self, error: i16) -> impl Iterator<Item = (TopicName, Vec<(i32, i16)>)> {
         let code = move |own| if error == NONE { own } else { error };
         self.codes.into_iter().map(move |(topic, codes)| {
@@ -98,7 +96,11 @@ impl Sorted {
     }
 }
 
-pub fn commit(node: &Node, version: i16, request: OffsetCommitRequest) -> OffsetCommitResponse {
+pub(crate) fn commit(
+    node: &Node,
+    version: i16,
+    request: OffsetCommitRequest,
+) -> OffsetCommitResponse {
     let mut sorted = Sorted::new();
     for topic in request.topics {
         sorted.topic(topic.name);
@@ -147,7 +149,7 @@ pub fn commit(node: &Node, version: i16, request: OffsetCommitRequest) -> Offset
     OffsetCommitResponse::default().with_topics(topics.collect())
 }
 
-pub fn commit_in_transaction(
+pub(crate) fn commit_in_transaction(
     node: &Node,
     request: TxnOffsetCommitRequest,
 ) -> TxnOffsetCommitResponse {
@@ -203,7 +205,7 @@ pub fn commit_in_transaction(
     TxnOffsetCommitResponse::default().with_topics(topics.collect())
 }
 
-pub fn fetch(node: &Node, version: i16, request: OffsetFetchRequest) -> OffsetFetchResponse {
+pub(crate) fn fetch(node: &Node, version: i16, request: OffsetFetchRequest) -> OffsetFetchResponse {
     let stable = request.require_stable;
     if version >= 8 {
         let groups = node.groups.offsets(|offsets| {
@@ -258,16 +260,16 @@ fn of_group(
     let wanted = request.topics.unwrap_or_else(|| all_of(offsets, &group));
     let topics = wanted.into_iter().map(|topic| {
         let partitions = topic.partition_indexes.iter().map(|&index| {
-            let place = (topic.name.to_string(), index);
+            let partition = (topic.name.to_string(), index);
             let out = OffsetFetchResponsePartitions::default()
                 .with_partition_index(index)
                 .with_committed_offset(-1)
                 .with_committed_leader_epoch(-1)
                 .with_metadata(Some(StrBytes::new()));
-            if stable && offsets.is_unstable(&group, &place) {
+            if stable && offsets.is_unstable(&group, &partition) {
                 return out.with_error_code(ResponseError::UnstableOffsetCommit.code());
             }
-            match offsets.get(&group, &place) {
+            match offsets.get(&group, &partition) {
                 Some(c) => out
                     .with_committed_offset(c.offset)
                     .with_committed_leader_epoch(c.leader_epoch)
@@ -285,7 +287,7 @@ fn of_group(
         .with_group_id(request.group_id)
 }
 
-/// Every place the group has an offset for.
+/// Every partition that the group has an offset for.
 fn all_of(offsets: &Offsets, group: &str) -> Vec<OffsetFetchRequestTopics> {
     let mut out: Vec<OffsetFetchRequestTopics> = Vec::new();
     for ((topic, partition), _) in offsets.of_group(group) {
@@ -303,7 +305,7 @@ fn all_of(offsets: &Offsets, group: &str) -> Vec<OffsetFetchRequestTopics> {
     out
 }
 
-pub fn delete(node: &Node, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
+pub(crate) fn delete(node: &Node, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
     let group = request.group_id.to_string();
     let state = node
         .groups

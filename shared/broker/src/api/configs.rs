@@ -1,21 +1,24 @@
-//! Topic settings are told and changed.
-
-use kafka_protocol::ResponseError;
-use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse as Replaced;
-use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
-use kafka_protocol::messages::describe_configs_response::{
-    DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
-};
-use kafka_protocol::messages::incremental_alter_configs_request::AlterConfigsResource;
-use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
-use kafka_protocol::messages::{
-    AlterConfigsRequest, AlterConfigsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
-    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
-};
+//! Requests that describe and change topic settings.
 
 use super::{NODE, NONE, Node, text};
-use crate::settings::{KNOWN, value};
-use crate::topics::Topic;
+use crate::{
+    settings::{KNOWN, value},
+    topics::Topic,
+};
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        AlterConfigsRequest, AlterConfigsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
+        IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+        alter_configs_response::AlterConfigsResourceResponse as Replaced,
+        describe_configs_request::DescribeConfigsResource,
+        describe_configs_response::{
+            DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
+        },
+        incremental_alter_configs_request::AlterConfigsResource,
+        incremental_alter_configs_response::AlterConfigsResourceResponse,
+    },
+};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -24,7 +27,7 @@ const SOURCE_DEFAULT: i8 = 5;
 const SET: i8 = 0;
 const DELETE: i8 = 1;
 
-pub fn describe(node: &Node, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
+pub(crate) fn describe(node: &Node, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let synonyms = request.include_synonyms;
     let results = request
         .resources
@@ -83,7 +86,7 @@ fn settings(
     told.collect()
 }
 
-pub fn alter(
+pub(crate) fn alter(
     node: &Node,
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
@@ -139,8 +142,8 @@ fn change(node: &Node, resource: &AlterConfigsResource, dry: bool) -> Result<(),
     changed.map_err(|e| (super::topics::code(&e), e.to_string()))
 }
 
-/// The older request: what it names is set, everything else goes back to its default.
-pub fn replace(node: &Node, request: AlterConfigsRequest) -> AlterConfigsResponse {
+/// AlterConfigs, the older request: sets what it names and resets everything else to its default.
+pub(crate) fn replace(node: &Node, request: AlterConfigsRequest) -> AlterConfigsResponse {
     let dry = request.validate_only;
     let responses = request.resources.into_iter().map(|resource| {
         let out = Replaced::default()

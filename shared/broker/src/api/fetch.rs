@@ -1,32 +1,35 @@
-//! Records go out.
+//! Fetch: reading record batches.
 //!
-//! A fetch waits until enough is there or its time is up. The answer's records are not read here: the reply names slices
-//! of log files, which are copied to the connection piece by piece, so that an answer costs no memory.
-
-use std::sync::Arc;
-use std::time::Duration;
-
-use bytes::{BufMut, Bytes, BytesMut};
-use kafka_protocol::ResponseError;
-use kafka_protocol::messages::FetchRequest;
-use kafka_protocol::messages::ProducerId;
-use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::fetch_response::{AbortedTransaction, PartitionData};
-use kafka_protocol::protocol::Encodable;
-use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
+//! A fetch waits until it has `min_bytes` or `max_wait_ms` has passed. The records are not read here: the reply holds slices
+//! of log files, which are copied to the connection piece by piece, so that a reply takes little memory.
 
 use super::{NONE, Node, storage};
-use crate::log::read::{Ask, ReadError, Slice, View};
-use crate::reply::Reply;
-use crate::sync::lock;
-use crate::topics::Partition;
+use crate::{
+    log::read::{Ask, ReadError, Slice, View},
+    reply::Reply,
+    topics::Partition,
+};
+use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        FetchRequest, ProducerId,
+        fetch_request::{FetchPartition, FetchTopic},
+        fetch_response::{AbortedTransaction, PartitionData},
+    },
+    protocol::Encodable,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
-/// Upper bound for one answer, whatever the client asks (Kafka's broker-side `fetch.max.bytes`).
+/// Upper bound for one reply, whatever the client asks for (Kafka's broker-side `fetch.max.bytes`).
 const MAX_BYTES: usize = 55 << 20;
-/// From this version on topics go by their id.
+/// The first version that names topics by id.
 const IDS_SINCE: i16 = 13;
-/// From this version on lengths are varints and every struct ends in tagged fields.
+/// The first flexible version: lengths are varints and every struct ends in tagged fields.
 const FLEXIBLE_SINCE: i16 = 12;
 
 struct Asked {
@@ -39,7 +42,11 @@ struct Found {
     slice: Option<Slice>,
 }
 
-pub async fn answer(node: &Node, version: i16, request: FetchRequest) -> anyhow::Result<Reply> {
+pub(crate) async fn answer(
+    node: &Node,
+    version: i16,
+    request: FetchRequest,
+) -> anyhow::Result<Reply> {
     let wait = u64::try_from(request.max_wait_ms).unwrap_or(0);
     let deadline = Instant::now() + Duration::from_millis(wait);
     let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0);
@@ -61,7 +68,7 @@ pub async fn answer(node: &Node, version: i16, request: FetchRequest) -> anyhow:
         .collect();
     let notify = Arc::new(Notify::new());
     loop {
-        // Before looking, so that nothing is missed in between.
+        // Before reading, so that no change in between is missed.
         if wait > 0 {
             for partition in partitions(&asked) {
                 partition.waiters.add(&notify);
@@ -85,7 +92,7 @@ fn partitions(asked: &[Asked]) -> impl Iterator<Item = &Arc<Partition>> {
     })
 }
 
-/// What is there now, how many bytes, and whether anything failed.
+/// Reads what is available: the results, their bytes, and whether a partition failed.
 fn look(
     asked: &[Asked],
     version: i16,
@@ -111,7 +118,7 @@ fn look(
                         committed,
                         at_least_one: bytes == 0,
                     };
-                    let read = lock(&partition.log).read(ask);
+                    let read = partition.log.lock().read(ask);
                     described(wanted, read, committed)
                 }
                 None => {
@@ -172,8 +179,8 @@ fn described(wanted: &FetchPartition, read: Result<View, ReadError>, committed: 
     }
 }
 
-/// Writes the response around the slices: each partition is encoded with no records, which leaves an empty length at a
-/// known place near its end.
+/// Writes the response around the slices. Each partition is encoded without records; that leaves an empty length at a
+/// known position near its end, which is replaced.
 fn encode(version: i16, asked: &[Asked], found: Vec<Vec<Found>>) -> anyhow::Result<Reply> {
     let flexible = version >= FLEXIBLE_SINCE;
     let mut reply = Reply::default();
@@ -220,7 +227,7 @@ fn put_no_tags(out: &mut BytesMut, flexible: bool) {
     }
 }
 
-/// A length: plain, or one more as an unsigned varint.
+/// A length: as an `i32`, or plus one as an unsigned varint in flexible versions.
 fn put_count(out: &mut BytesMut, flexible: bool, count: usize) {
     let count = u32::try_from(count).unwrap_or(u32::MAX >> 1);
     if !flexible {

@@ -1,28 +1,31 @@
-//! Membership in consumer groups, and their description.
-
-use kafka_protocol::ResponseError;
-use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
-use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
-use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
-use kafka_protocol::messages::leave_group_response::MemberResponse;
-use kafka_protocol::messages::list_groups_response::ListedGroup;
-use kafka_protocol::messages::{
-    DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
-    GroupId, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse,
-    LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse, SyncGroupRequest,
-    SyncGroupResponse,
-};
-use kafka_protocol::protocol::StrBytes;
+//! Requests about membership in consumer groups, and about groups.
 
 use super::{Context, NONE, Node, owned, storage, text};
-use crate::group::Error;
-use crate::group::machine::Group;
-use crate::group::member::{Join, Protocol, Refused, Sync};
+use crate::group::{
+    Error,
+    machine::Group,
+    member::{Join, Protocol, Refused, Sync},
+};
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
+        GroupId, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse,
+        LeaveGroupRequest, LeaveGroupResponse, ListGroupsRequest, ListGroupsResponse,
+        SyncGroupRequest, SyncGroupResponse,
+        delete_groups_response::DeletableGroupResult,
+        describe_groups_response::{DescribedGroup, DescribedGroupMember},
+        join_group_response::JoinGroupResponseMember,
+        leave_group_response::MemberResponse,
+        list_groups_response::ListedGroup,
+    },
+    protocol::StrBytes,
+};
 
 /// Kafka's bounds for a session timeout.
 const SESSION_TIMEOUT_MS: std::ops::RangeInclusive<i32> = 1..=1_800_000;
 
-pub fn code(refused: Refused) -> i16 {
+pub(crate) fn code(refused: Refused) -> i16 {
     match refused {
         Refused::UnknownMemberId => ResponseError::UnknownMemberId,
         Refused::FencedInstanceId => ResponseError::FencedInstanceId,
@@ -38,14 +41,18 @@ pub fn code(refused: Refused) -> i16 {
     .code()
 }
 
-pub fn error_code(error: &Error) -> i16 {
+pub(crate) fn error_code(error: &Error) -> i16 {
     match error {
         Error::Refused(refused) => code(*refused),
         Error::Storage(error) => storage(error),
     }
 }
 
-pub async fn join(node: &Node, context: &Context, request: JoinGroupRequest) -> JoinGroupResponse {
+pub(crate) async fn join(
+    node: &Node,
+    context: &Context,
+    request: JoinGroupRequest,
+) -> JoinGroupResponse {
     let refused = |refused, id: String| {
         // Before version 7 a null protocol name doesn't exist.
         let name = if context.version >= 7 {
@@ -110,7 +117,7 @@ pub async fn join(node: &Node, context: &Context, request: JoinGroupRequest) -> 
     }
 }
 
-pub async fn sync(node: &Node, request: SyncGroupRequest) -> SyncGroupResponse {
+pub(crate) async fn sync(node: &Node, request: SyncGroupRequest) -> SyncGroupResponse {
     let assignments = request
         .assignments
         .into_iter()
@@ -132,7 +139,7 @@ pub async fn sync(node: &Node, request: SyncGroupRequest) -> SyncGroupResponse {
     }
 }
 
-pub fn heartbeat(node: &Node, request: &HeartbeatRequest) -> HeartbeatResponse {
+pub(crate) fn heartbeat(node: &Node, request: &HeartbeatRequest) -> HeartbeatResponse {
     let instance = request.group_instance_id.as_deref();
     let beat = node.groups.heartbeat(
         &request.group_id,
@@ -143,7 +150,7 @@ pub fn heartbeat(node: &Node, request: &HeartbeatRequest) -> HeartbeatResponse {
     HeartbeatResponse::default().with_error_code(beat.err().map_or(NONE, code))
 }
 
-pub fn leave(node: &Node, version: i16, request: LeaveGroupRequest) -> LeaveGroupResponse {
+pub(crate) fn leave(node: &Node, version: i16, request: LeaveGroupRequest) -> LeaveGroupResponse {
     if version < 3 {
         let left = node
             .groups
@@ -164,7 +171,7 @@ pub fn leave(node: &Node, version: i16, request: LeaveGroupRequest) -> LeaveGrou
     LeaveGroupResponse::default().with_members(members.collect())
 }
 
-pub fn describe(
+pub(crate) fn describe(
     node: &Node,
     version: i16,
     request: DescribeGroupsRequest,
@@ -206,7 +213,7 @@ fn described(id: GroupId, group: &Group, version: i16) -> DescribedGroup {
         .with_members(members.collect())
 }
 
-pub fn list(node: &Node, request: &ListGroupsRequest) -> ListGroupsResponse {
+pub(crate) fn list(node: &Node, request: &ListGroupsRequest) -> ListGroupsResponse {
     let wanted = |filter: &[StrBytes], value: &str| {
         filter.is_empty() || filter.iter().any(|f| f.eq_ignore_ascii_case(value))
     };
@@ -230,7 +237,7 @@ pub fn list(node: &Node, request: &ListGroupsRequest) -> ListGroupsResponse {
     ListGroupsResponse::default().with_groups(groups)
 }
 
-pub fn delete(node: &Node, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
+pub(crate) fn delete(node: &Node, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
     let results = request.groups_names.into_iter().map(|id| {
         let deleted = node.groups.delete(&id);
         DeletableGroupResult::default()

@@ -1,21 +1,21 @@
-//! Where things are: always here.
-
-use kafka_protocol::ResponseError;
-use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
-use kafka_protocol::messages::find_coordinator_response::Coordinator;
-use kafka_protocol::messages::metadata_response::{
-    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
-};
-use kafka_protocol::messages::{
-    DescribeClusterResponse, FindCoordinatorRequest, FindCoordinatorResponse, MetadataRequest,
-    MetadataResponse, TopicName,
-};
+//! Requests about cluster metadata: this node leads every partition and coordinates every group.
 
 use super::{Context, NODE, NONE, Node, text};
-use crate::log::batch::LEADER_EPOCH;
-use crate::topics::Topic;
+use crate::{log::batch::LEADER_EPOCH, topics::Topic};
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        DescribeClusterResponse, FindCoordinatorRequest, FindCoordinatorResponse, MetadataRequest,
+        MetadataResponse, TopicName,
+        describe_cluster_response::DescribeClusterBroker,
+        find_coordinator_response::Coordinator,
+        metadata_response::{
+            MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+        },
+    },
+};
 
-pub fn answer(node: &Node, context: &Context, request: MetadataRequest) -> MetadataResponse {
+pub(crate) fn answer(node: &Node, context: &Context, request: MetadataRequest) -> MetadataResponse {
     let broker = MetadataResponseBroker::default()
         .with_node_id(NODE)
         .with_host(text(&context.advertised.0))
@@ -45,7 +45,7 @@ pub fn answer(node: &Node, context: &Context, request: MetadataRequest) -> Metad
         .with_topics(topics)
 }
 
-/// Topics are never created on the way.
+/// Topics are never created by a metadata request.
 fn one(node: &Node, name: Option<TopicName>, id: uuid::Uuid) -> MetadataResponseTopic {
     let found = match &name {
         Some(name) => node.topics.get(name),
@@ -83,7 +83,7 @@ fn described(topic: &Topic) -> MetadataResponseTopic {
         .with_partitions(partitions.collect())
 }
 
-pub fn find_coordinator(
+pub(crate) fn find_coordinator(
     context: &Context,
     request: &FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
@@ -104,7 +104,7 @@ pub fn find_coordinator(
     FindCoordinatorResponse::default().with_coordinators(found.collect())
 }
 
-pub fn describe_cluster(node: &Node, context: &Context) -> DescribeClusterResponse {
+pub(crate) fn describe_cluster(node: &Node, context: &Context) -> DescribeClusterResponse {
     let broker = DescribeClusterBroker::default()
         .with_broker_id(NODE)
         .with_host(text(&context.advertised.0))

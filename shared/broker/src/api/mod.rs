@@ -1,51 +1,45 @@
-//! What the broker answers, one file for each family of requests.
+//! The request handlers, one file for each family of requests.
 
-pub mod commits;
-pub mod configs;
-pub mod fetch;
-pub mod groups;
-pub mod metadata;
-pub mod offsets;
-pub mod produce;
-pub mod topics;
-pub mod transactions;
-pub mod versions;
+pub(crate) mod commits;
+pub(crate) mod configs;
+pub(crate) mod fetch;
+pub(crate) mod groups;
+pub(crate) mod metadata;
+pub(crate) mod offsets;
+pub(crate) mod produce;
+pub(crate) mod topics;
+pub(crate) mod transactions;
+pub(crate) mod versions;
 
+use crate::{group::Groups, topics::Topics, txn::Transactions};
+use kafka_protocol::{ResponseError, messages::BrokerId, protocol::StrBytes};
 use std::sync::Arc;
 
-use kafka_protocol::ResponseError;
-use kafka_protocol::messages::BrokerId;
-use kafka_protocol::protocol::StrBytes;
-
-use crate::group::Groups;
-use crate::topics::Topics;
-use crate::txn::Transactions;
-
 /// The id of the only node.
-pub const NODE: BrokerId = BrokerId(1);
+pub(crate) const NODE: BrokerId = BrokerId(1);
 /// The error code for "no error".
-pub const NONE: i16 = 0;
+pub(crate) const NONE: i16 = 0;
 
-/// Everything a request may need.
+/// The state that handlers use.
 #[derive(Debug)]
-pub struct Node {
+pub(crate) struct Node {
     pub topics: Arc<Topics>,
     pub groups: Arc<Groups>,
     pub transactions: Transactions,
     pub cluster_id: String,
 }
 
-/// Who asks, and how.
+/// The client and version of a request.
 #[derive(Debug, Clone)]
-pub struct Context {
+pub(crate) struct Context {
     pub version: i16,
     pub client_id: String,
     pub client_host: String,
-    /// Where clients are told to find this node.
+    /// The address of this node in replies.
     pub advertised: (String, u16),
 }
 
-pub fn text(value: &str) -> StrBytes {
+pub(crate) fn text(value: &str) -> StrBytes {
     StrBytes::from_string(value.to_owned())
 }
 
@@ -53,7 +47,7 @@ fn owned(value: Option<&StrBytes>) -> Option<String> {
     value.map(|v| v.to_string())
 }
 
-/// Logs an I/O error where a request meets it; the client is told to try again.
+/// Logs an I/O error of a request; the client gets a retriable error.
 fn storage(error: &std::io::Error) -> i16 {
     tracing::error!(%error, "storage failed");
     ResponseError::KafkaStorageError.code()

@@ -1,32 +1,25 @@
-//! Offsets of a log: its ends, by time, by leader epoch; and the deletion of what lies before one.
-
-use kafka_protocol::ResponseError;
-use kafka_protocol::messages::delete_records_response::{
-    DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
-};
-use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
-use kafka_protocol::messages::list_offsets_response::{
-    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
-};
-use kafka_protocol::messages::offset_for_leader_epoch_response::{
-    EpochEndOffset, OffsetForLeaderTopicResult,
-};
-use kafka_protocol::messages::{
-    DeleteRecordsRequest, DeleteRecordsResponse, ListOffsetsRequest, ListOffsetsResponse,
-    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
-};
+//! Requests about log offsets: start and end, by time, by leader epoch, and DeleteRecords.
 
 use super::{NONE, Node, storage};
-use crate::log::PartitionLog;
-use crate::log::batch::LEADER_EPOCH;
-use crate::sync::lock;
+use crate::log::{PartitionLog, batch::LEADER_EPOCH};
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        DeleteRecordsRequest, DeleteRecordsResponse, ListOffsetsRequest, ListOffsetsResponse,
+        OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
+        delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult},
+        list_offsets_request::ListOffsetsPartition,
+        list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse},
+        offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult},
+    },
+};
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 
-pub fn list(node: &Node, version: i16, request: ListOffsetsRequest) -> ListOffsetsResponse {
+pub(crate) fn list(node: &Node, version: i16, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let committed = request.isolation_level == 1;
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
@@ -58,7 +51,7 @@ fn one(
     let Some(partition) = node.topics.partition(topic, asked.partition_index) else {
         return out.with_error_code(ResponseError::UnknownTopicOrPartition.code());
     };
-    let looked = look(&lock(&partition.log), asked.timestamp, committed);
+    let looked = look(&partition.log.lock(), asked.timestamp, committed);
     match looked {
         Ok(Some((offset, timestamp))) => {
             let out = out.with_offset(offset).with_timestamp(timestamp);
@@ -92,8 +85,8 @@ fn look(
     })
 }
 
-/// There was only ever one leader epoch: it ends where the log does.
-pub fn for_leader_epoch(
+/// There is only one leader epoch, so it ends at the log's end.
+pub(crate) fn for_leader_epoch(
     node: &Node,
     request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
@@ -104,7 +97,7 @@ pub fn for_leader_epoch(
             match node.topics.partition(&topic.topic, asked.partition) {
                 Some(partition) => out
                     .with_leader_epoch(LEADER_EPOCH)
-                    .with_end_offset(lock(&partition.log).end()),
+                    .with_end_offset(partition.log.lock().end()),
                 None => out.with_error_code(ResponseError::UnknownTopicOrPartition.code()),
             }
         });
@@ -118,7 +111,7 @@ pub fn for_leader_epoch(
     OffsetForLeaderEpochResponse::default().with_topics(topics)
 }
 
-pub fn delete_records(node: &Node, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+pub(crate) fn delete_records(node: &Node, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let results = topic.partitions.iter().map(|asked| {
@@ -134,7 +127,7 @@ pub fn delete_records(node: &Node, request: DeleteRecordsRequest) -> DeleteRecor
             if !found.settings.delete {
                 return out.with_error_code(ResponseError::PolicyViolation.code());
             }
-            let deleted = lock(&partition.log).delete_before(asked.offset);
+            let deleted = partition.log.lock().delete_before(asked.offset);
             match deleted {
                 Ok(Some(start)) => out.with_error_code(NONE).with_low_watermark(start),
                 Ok(None) => out.with_error_code(ResponseError::OffsetOutOfRange.code()),

@@ -1,22 +1,32 @@
-//! Records come in.
-
-use bytes::Bytes;
-use kafka_protocol::ResponseError;
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
-use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
+//! Produce: appending record batches.
 
 use super::{NONE, Node, storage, text};
-use crate::log::AppendError;
-use crate::log::batch::{Header, Invalid};
-use crate::log::partition::Appended;
-use crate::sync::lock;
-use crate::txn::state::Refused;
+use crate::{
+    log::{
+        AppendError,
+        batch::{Header, Invalid},
+        partition::Appended,
+    },
+    txn::state::Refused,
+};
+use bytes::Bytes;
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        ProduceRequest, ProduceResponse,
+        produce_response::{PartitionProduceResponse, TopicProduceResponse},
+    },
+};
 
-/// From this version on a client knows TRANSACTION_ABORTABLE.
+/// The first version with TRANSACTION_ABORTABLE.
 const ABORTABLE_SINCE: i16 = 11;
 
-/// `None` where the client wants no answer.
-pub fn answer(node: &Node, version: i16, request: ProduceRequest) -> Option<ProduceResponse> {
+/// `None` if the client wants no reply (`acks=0`).
+pub(crate) fn answer(
+    node: &Node,
+    version: i16,
+    request: ProduceRequest,
+) -> Option<ProduceResponse> {
     let acks = request.acks;
     let transactional_id = request.transactional_id.as_ref().map(|id| id.as_str());
     let mut topics = Vec::with_capacity(request.topic_data.len());
@@ -76,7 +86,7 @@ fn store(
     let header = Header::validate(&bytes).map_err(invalid)?;
     let append = || {
         let appended = partition.append(bytes, header).map_err(|e| refused(&e))?;
-        Ok((appended, lock(&partition.log).start()))
+        Ok((appended, partition.log.lock().start()))
     };
     if !header.is_transactional() {
         return append();
@@ -87,10 +97,15 @@ fn store(
             None,
         ));
     };
-    let place = (topic.to_owned(), index);
+    let topic_partition = (topic.to_owned(), index);
     let producer = (header.producer_id, header.producer_epoch);
     node.transactions
-        .within(id, producer, |t| t.partitions.contains(&place), append)
+        .within(
+            id,
+            producer,
+            |t| t.partitions.contains(&topic_partition),
+            append,
+        )
         .unwrap_or_else(|error| {
             let code = match error {
                 Refused::ProducerFenced => ResponseError::InvalidProducerEpoch,

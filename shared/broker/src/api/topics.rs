@@ -1,20 +1,19 @@
-//! Topics are made, grown and deleted.
-
-use kafka_protocol::ResponseError;
-use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
-use kafka_protocol::messages::create_topics_request::CreatableTopic;
-use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
-use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
-use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
-use kafka_protocol::messages::{
-    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
-    DeleteTopicsRequest, DeleteTopicsResponse, TopicName,
-};
+//! Requests that create, extend and delete topics.
 
 use super::{NODE, NONE, Node, storage, text};
 use crate::topics::Error;
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest,
+        CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, TopicName,
+        create_partitions_response::CreatePartitionsTopicResult,
+        create_topics_request::CreatableTopic, create_topics_response::CreatableTopicResult,
+        delete_topics_request::DeleteTopicState, delete_topics_response::DeletableTopicResult,
+    },
+};
 
-pub fn code(error: &Error) -> i16 {
+pub(crate) fn code(error: &Error) -> i16 {
     match error {
         Error::Exists => ResponseError::TopicAlreadyExists,
         Error::Unknown => ResponseError::UnknownTopicOrPartition,
@@ -26,7 +25,7 @@ pub fn code(error: &Error) -> i16 {
     .code()
 }
 
-pub fn create(node: &Node, request: CreateTopicsRequest) -> CreateTopicsResponse {
+pub(crate) fn create(node: &Node, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let dry = request.validate_only;
     let topics = request.topics.into_iter().map(|topic| {
         let out = CreatableTopicResult::default().with_name(topic.name.clone());
@@ -80,7 +79,11 @@ fn make(node: &Node, topic: CreatableTopic, dry: bool) -> Result<(uuid::Uuid, i3
         .map_err(|e| (code(&e), e.to_string()))
 }
 
-pub fn delete(node: &Node, version: i16, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
+pub(crate) fn delete(
+    node: &Node,
+    version: i16,
+    request: DeleteTopicsRequest,
+) -> DeleteTopicsResponse {
     let asked = if version >= 6 {
         request.topics
     } else {
@@ -114,7 +117,7 @@ pub fn delete(node: &Node, version: i16, request: DeleteTopicsRequest) -> Delete
     DeleteTopicsResponse::default().with_responses(responses.collect())
 }
 
-pub fn grow(node: &Node, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
+pub(crate) fn grow(node: &Node, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
     let dry = request.validate_only;
     let results = request.topics.into_iter().map(|topic| {
         let grown = node.topics.grow(&topic.name, topic.count, dry);

@@ -1,27 +1,30 @@
-//! Producers' ids and transactions.
-
-use kafka_protocol::ResponseError;
-use kafka_protocol::messages::add_partitions_to_txn_response::{
-    AddPartitionsToTxnPartitionResult, AddPartitionsToTxnTopicResult,
-};
-use kafka_protocol::messages::describe_transactions_response::{
-    TopicData, TransactionState as Described,
-};
-use kafka_protocol::messages::list_transactions_response::TransactionState as Listed;
-use kafka_protocol::messages::{
-    AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest,
-    AddPartitionsToTxnResponse, DescribeTransactionsRequest, DescribeTransactionsResponse,
-    EndTxnRequest, EndTxnResponse, InitProducerIdRequest, InitProducerIdResponse,
-    ListTransactionsRequest, ListTransactionsResponse, ProducerId, TopicName, TransactionalId,
-};
+//! Requests about producer ids and transactions.
 
 use super::{NONE, Node, storage, text};
-use crate::clock;
-use crate::log::batch::Outcome;
-use crate::txn::Error;
-use crate::txn::state::{Phase, Refused, Transaction};
+use crate::{
+    clock,
+    log::batch::Outcome,
+    txn::{
+        Error,
+        state::{Phase, Refused, Transaction},
+    },
+};
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest,
+        AddPartitionsToTxnResponse, DescribeTransactionsRequest, DescribeTransactionsResponse,
+        EndTxnRequest, EndTxnResponse, InitProducerIdRequest, InitProducerIdResponse,
+        ListTransactionsRequest, ListTransactionsResponse, ProducerId, TopicName, TransactionalId,
+        add_partitions_to_txn_response::{
+            AddPartitionsToTxnPartitionResult, AddPartitionsToTxnTopicResult,
+        },
+        describe_transactions_response::{TopicData, TransactionState as Described},
+        list_transactions_response::TransactionState as Listed,
+    },
+};
 
-/// Before a request's version `fenced_since` clients know a fenced producer by INVALID_PRODUCER_EPOCH only.
+/// In request versions before `fenced_since`, a fenced producer gets INVALID_PRODUCER_EPOCH.
 fn code(error: &Error, version: i16, fenced_since: i16) -> i16 {
     let refused = match error {
         Error::Refused(refused) => *refused,
@@ -42,7 +45,11 @@ fn code(error: &Error, version: i16, fenced_since: i16) -> i16 {
     .code()
 }
 
-pub fn init(node: &Node, version: i16, request: &InitProducerIdRequest) -> InitProducerIdResponse {
+pub(crate) fn init(
+    node: &Node,
+    version: i16,
+    request: &InitProducerIdRequest,
+) -> InitProducerIdResponse {
     let expected = match (request.producer_id.0, request.producer_epoch) {
         (-1, -1) => None,
         pair => Some(pair),
@@ -68,18 +75,18 @@ pub fn init(node: &Node, version: i16, request: &InitProducerIdRequest) -> InitP
     }
 }
 
-pub fn add_partitions(
+pub(crate) fn add_partitions(
     node: &Node,
     version: i16,
     request: AddPartitionsToTxnRequest,
 ) -> AddPartitionsToTxnResponse {
     let topics = request.v3_and_below_topics;
-    let places: Vec<_> = topics
+    let partitions: Vec<_> = topics
         .iter()
         .flat_map(|t| t.partitions.iter().map(|&p| (t.name.to_string(), p)))
         .collect();
     let exists = |(topic, p): &(String, i32)| node.topics.partition(topic, *p).is_some();
-    let all_exist = places.iter().all(exists);
+    let all_exist = partitions.iter().all(exists);
     let error = if all_exist {
         let producer = (
             request.v3_and_below_producer_id.0,
@@ -88,7 +95,7 @@ pub fn add_partitions(
         let added = node.transactions.add_partitions(
             &request.v3_and_below_transactional_id,
             producer,
-            &places,
+            &partitions,
         );
         added.err().map_or(NONE, |e| code(&e, version, 2))
     } else {
@@ -114,7 +121,7 @@ pub fn add_partitions(
     AddPartitionsToTxnResponse::default().with_results_by_topic_v3_and_below(results.collect())
 }
 
-pub fn add_offsets(
+pub(crate) fn add_offsets(
     node: &Node,
     version: i16,
     request: &AddOffsetsToTxnRequest,
@@ -127,7 +134,7 @@ pub fn add_offsets(
         .with_error_code(added.err().map_or(NONE, |e| code(&e, version, 2)))
 }
 
-pub fn end(node: &Node, version: i16, request: &EndTxnRequest) -> EndTxnResponse {
+pub(crate) fn end(node: &Node, version: i16, request: &EndTxnRequest) -> EndTxnResponse {
     let producer = (request.producer_id.0, request.producer_epoch);
     let outcome = if request.committed {
         Outcome::Commit
@@ -140,7 +147,10 @@ pub fn end(node: &Node, version: i16, request: &EndTxnRequest) -> EndTxnResponse
     EndTxnResponse::default().with_error_code(ended.err().map_or(NONE, |e| code(&e, version, 2)))
 }
 
-pub fn describe(node: &Node, request: DescribeTransactionsRequest) -> DescribeTransactionsResponse {
+pub(crate) fn describe(
+    node: &Node,
+    request: DescribeTransactionsRequest,
+) -> DescribeTransactionsResponse {
     let known = node.transactions.list();
     let states = request.transactional_ids.into_iter().map(|id| {
         match known.iter().find(|(known, _)| known == id.as_str()) {
@@ -178,7 +188,7 @@ fn described(id: TransactionalId, transaction: &Transaction) -> Described {
         .with_topics(topics)
 }
 
-pub fn list(node: &Node, request: &ListTransactionsRequest) -> ListTransactionsResponse {
+pub(crate) fn list(node: &Node, request: &ListTransactionsRequest) -> ListTransactionsResponse {
     let now = clock::now_ms();
     let fits = |t: &Transaction| {
         let state = request.state_filters.is_empty()

@@ -1,17 +1,17 @@
-//! Which requests are served, in which versions.
-
-use ApiKey as K;
-use kafka_protocol::ResponseError;
-use kafka_protocol::messages::api_versions_response::ApiVersion;
-use kafka_protocol::messages::{ApiKey, ApiVersionsResponse};
+//! The supported requests and versions.
 
 use super::NONE;
+use ApiKey as K;
+use kafka_protocol::{
+    ResponseError,
+    messages::{ApiKey, ApiVersionsResponse, api_versions_response::ApiVersion},
+};
 
 /// Lowest and highest version of every request served.
 ///
 /// The lowest are Kafka's own, at or below what librdkafka 2.12 speaks. The highest stop before the second version of the
 /// transaction protocol (Produce 12, EndTxn 5, TxnOffsetCommit 5), which clients use only where the broker announces it.
-pub const SERVED: &[(ApiKey, i16, i16)] = &[
+pub(crate) const SERVED: &[(ApiKey, i16, i16)] = &[
     (K::Produce, 3, 11),
     (K::Fetch, 4, 16),
     (K::ListOffsets, 1, 8),
@@ -46,17 +46,17 @@ pub const SERVED: &[(ApiKey, i16, i16)] = &[
     (K::ListTransactions, 0, 1),
 ];
 
-pub fn is_served(api: ApiKey, version: i16) -> bool {
+pub(crate) fn is_served(api: ApiKey, version: i16) -> bool {
     SERVED
         .iter()
         .any(|&(key, min, max)| key == api && (min..=max).contains(&version))
 }
 
 /// The answer to `ApiVersions`; an unknown version of it is answered in version 0 with an error, as clients expect.
-pub fn answer(version_known: bool) -> ApiVersionsResponse {
+pub(crate) fn answer(version_known: bool) -> ApiVersionsResponse {
     let keys = SERVED.iter().map(|&(key, min, max)| {
-        // librdkafka takes a broker without the lowest versions of Produce for one that can't compress; Kafka 4 announces
-        // them for that reason too, and serves them no more than this one does.
+        // librdkafka assumes that a broker without the lowest versions of Produce can't compress. Kafka 4 announces them
+        // for the same reason, and like this broker does not serve them.
         let min = if key == K::Produce { 0 } else { min };
         ApiVersion::default()
             .with_api_key(key as i16)

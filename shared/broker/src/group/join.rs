@@ -1,14 +1,16 @@
-//! Members that join a group, come back to it, or take the place of a static member.
+//! Joining a group: new members, members that rejoin, static members that restarted.
 
-use super::machine::{Group, State};
-use super::member::{Answer, Join, Joined, Member, Refused, Ticket};
-use super::rebalance::fail;
+use super::{
+    machine::{Group, State},
+    member::{Answer, Join, Joined, Member, Refused, Ticket},
+    rebalance::fail,
+};
 
-/// How long a member may wait for its first rebalance (Kafka's five minutes).
+/// Milliseconds that a member may wait for its first rebalance (five minutes in Kafka).
 const NEW_MEMBER_TIMEOUT_MS: i64 = 300_000;
 
 impl Group {
-    pub fn join(
+    pub(crate) fn join(
         &mut self,
         now: i64,
         ticket: Ticket,
@@ -91,7 +93,7 @@ impl Group {
         self.rebalance_or_complete(now, out);
     }
 
-    /// A static member that restarted takes its predecessor's place, in a stable group without a rebalance.
+    /// A static member that restarted replaces its predecessor; in a stable group without a rebalance.
     fn replace_static(
         &mut self,
         now: i64,
@@ -120,7 +122,7 @@ impl Group {
                 let mut joined = self.joined(&id, was_leader && join.may_skip_assignment);
                 joined.skip_assignment = was_leader && join.may_skip_assignment;
                 if was_leader && !join.may_skip_assignment {
-                    // An older client that led would assign anew if it were told that it leads.
+                    // An older client would compute a new assignment if the reply named it as the leader.
                     old.clone_into(&mut joined.leader);
                 }
                 if let Some(member) = self.members.get_mut(&id) {

@@ -1,16 +1,14 @@
-//! The life of one consumer group in the classic protocol: a state machine without sockets or clocks.
+//! The state machine of one consumer group in the classic protocol, without sockets or clocks.
 //!
-//! Every call brings the time and collects answers: to the request itself and to others that waited for it. The rules are
-//! those of Kafka's group coordinator (`GroupMetadataManager.classicGroup…`).
-
-use std::collections::{BTreeMap, HashMap};
-
-use bytes::Bytes;
+//! Every call gets the time and returns replies: to its request and to others that waited for it. The rules are those of
+//! Kafka's group coordinator (`GroupMetadataManager.classicGroup…`).
 
 use super::member::{Answer, Member, Refused, Sync, Synced, Ticket};
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashMap};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum State {
     Empty,
     PreparingRebalance,
     CompletingRebalance,
@@ -19,7 +17,7 @@ pub enum State {
 
 impl State {
     /// As `DescribeGroups` and `ListGroups` spell it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Empty => "Empty",
             Self::PreparingRebalance => "PreparingRebalance",
@@ -29,16 +27,16 @@ impl State {
     }
 }
 
-/// The first rebalance of an empty group, which waits a while for further members.
+/// The first rebalance of an empty group, which waits for further members.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Gathering {
     pub(super) left_ms: i64,
     pub(super) newcomer: bool,
 }
 
-/// See the module.
+/// One consumer group.
 #[derive(Debug)]
-pub struct Group {
+pub(crate) struct Group {
     pub state: State,
     pub generation: i32,
     pub protocol_type: Option<String>,
@@ -46,7 +44,7 @@ pub struct Group {
     pub leader: Option<String>,
     pub members: BTreeMap<String, Member>,
     pub(super) statics: HashMap<String, String>,
-    /// Told their id, awaited with it: when each is given up.
+    /// Members that were told their id and have not joined with it, with the time at which each is forgotten.
     pub(super) pending: BTreeMap<String, i64>,
     pub(super) join_deadline: Option<i64>,
     pub(super) sync_deadline: Option<i64>,
@@ -55,7 +53,7 @@ pub struct Group {
 }
 
 impl Group {
-    pub fn new(initial_delay_ms: i64) -> Self {
+    pub(crate) fn new(initial_delay_ms: i64) -> Self {
         Self {
             state: State::Empty,
             generation: 0,
@@ -72,8 +70,8 @@ impl Group {
         }
     }
 
-    /// Takes back a stable generation after a restart.
-    pub fn restore(&mut self, member_id: String, member: Member) {
+    /// Restores a member of a stable generation after a restart.
+    pub(crate) fn restore(&mut self, member_id: String, member: Member) {
         if let Some(instance) = &member.instance {
             self.statics.insert(instance.clone(), member_id.clone());
         }
@@ -81,7 +79,7 @@ impl Group {
         self.state = State::Stable;
     }
 
-    pub fn sync(&mut self, now: i64, ticket: Ticket, sync: Sync, out: &mut Vec<Answer>) {
+    pub(crate) fn sync(&mut self, now: i64, ticket: Ticket, sync: Sync, out: &mut Vec<Answer>) {
         if let Err(refused) = self.check_sync(&sync) {
             out.push(Answer::Sync(ticket, Err(refused)));
             return;
@@ -144,7 +142,7 @@ impl Group {
         }
     }
 
-    pub fn heartbeat(
+    pub(crate) fn heartbeat(
         &mut self,
         now: i64,
         member_id: &str,
@@ -164,8 +162,8 @@ impl Group {
         }
     }
 
-    /// A member goes of its own will; by its instance where its id is empty.
-    pub fn leave(
+    /// Removes a member at its request; by its instance id if the member id is empty.
+    pub(crate) fn leave(
         &mut self,
         now: i64,
         member_id: &str,
@@ -189,8 +187,8 @@ impl Group {
         Ok(())
     }
 
-    /// Whether a commit of offsets in the name of this member is right.
-    pub fn check_commit(
+    /// Whether this member may commit offsets now.
+    pub(crate) fn check_commit(
         &self,
         member_id: &str,
         instance: Option<&str>,
@@ -214,15 +212,15 @@ impl Group {
         Ok(())
     }
 
-    /// A commit shows that its member lives.
-    pub fn touch(&mut self, now: i64, member_id: &str) {
+    /// Extends the member's session, as a commit does.
+    pub(crate) fn touch(&mut self, now: i64, member_id: &str) {
         if let Some(member) = self.members.get_mut(member_id) {
             member.touch(now);
         }
     }
 
-    /// The member exists, and where it is static it is the one its instance stands for.
-    pub fn validate(&self, member_id: &str, instance: Option<&str>) -> Result<(), Refused> {
+    /// Checks that the member exists and, if it is static, is the current one of its instance id.
+    pub(crate) fn validate(&self, member_id: &str, instance: Option<&str>) -> Result<(), Refused> {
         if let Some(instance) = instance {
             let current = self.statics.get(instance).ok_or(Refused::UnknownMemberId)?;
             if current != member_id {

@@ -1,21 +1,21 @@
-//! A member of a consumer group, and what it is told.
+//! A member of a consumer group, and its requests and replies.
 
 use bytes::Bytes;
 
-/// Names one request that waits for its answer.
+/// The number of a request that waits for its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Ticket(pub u64);
+pub(crate) struct Ticket(pub u64);
 
 /// A protocol (assignor) with the member's metadata for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Protocol {
+pub(crate) struct Protocol {
     pub name: String,
     pub metadata: Bytes,
 }
 
-/// What a client asks when it joins.
+/// A JoinGroup request.
 #[derive(Debug, Clone)]
-pub struct Join {
+pub(crate) struct Join {
     /// Empty for a new member.
     pub member_id: String,
     pub instance: Option<String>,
@@ -25,15 +25,15 @@ pub struct Join {
     pub rebalance_timeout_ms: i64,
     pub protocol_type: String,
     pub protocols: Vec<Protocol>,
-    /// Whether a new member is told its id first and must come again with it (JoinGroup 4 and later).
+    /// Whether a new member first gets its id and must join again with it (JoinGroup 4 and later).
     pub needs_known_id: bool,
-    /// Whether the client understands being told to skip the assignment (JoinGroup 9 and later).
+    /// Whether the client supports `skip_assignment` (JoinGroup 9 and later).
     pub may_skip_assignment: bool,
 }
 
-/// What a client asks when it wants its assignment, or brings everyone's.
+/// A SyncGroup request: asks for the member's assignment; the leader's has everyone's.
 #[derive(Debug, Clone, Default)]
-pub struct Sync {
+pub(crate) struct Sync {
     pub member_id: String,
     pub instance: Option<String>,
     pub generation: i32,
@@ -44,20 +44,20 @@ pub struct Sync {
 
 /// The answer to a join.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Joined {
+pub(crate) struct Joined {
     pub generation: i32,
     pub protocol_type: Option<String>,
     pub protocol: Option<String>,
     pub leader: String,
     pub member_id: String,
-    /// For the leader: everyone, with their metadata.
+    /// For the leader: all members, with their metadata.
     pub members: Vec<(String, Option<String>, Bytes)>,
     pub skip_assignment: bool,
 }
 
 /// The answer to a sync.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Synced {
+pub(crate) struct Synced {
     pub protocol_type: Option<String>,
     pub protocol: Option<String>,
     pub assignment: Bytes,
@@ -65,7 +65,7 @@ pub struct Synced {
 
 /// Why a group refuses a request; each is the Kafka error of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
+pub(crate) enum Refused {
     UnknownMemberId,
     FencedInstanceId,
     IllegalGeneration,
@@ -78,17 +78,17 @@ pub enum Refused {
     GroupIdNotFound,
 }
 
-/// An answer to a request that waited, perhaps for no time at all.
+/// The reply to a waiting request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// The error carries the member id that a refused client is told.
+pub(crate) enum Answer {
+    /// The error has the member id for the reply.
     Join(Ticket, Result<Joined, (Refused, String)>),
     Sync(Ticket, Result<Synced, Refused>),
 }
 
-/// See the module.
+/// A member of a group.
 #[derive(Debug, Clone)]
-pub struct Member {
+pub(crate) struct Member {
     pub instance: Option<String>,
     pub client_id: String,
     pub client_host: String,
@@ -98,16 +98,16 @@ pub struct Member {
     pub assignment: Bytes,
     pub awaiting_join: Option<Ticket>,
     pub awaiting_sync: Option<Ticket>,
-    /// When the member is taken for dead unless it is heard of.
+    /// When the session expires, unless a request extends it.
     pub expires_ms: i64,
-    /// Has not been through a rebalance yet: may expire while it waits to join.
+    /// Has not taken part in a rebalance yet, so it may expire while it waits to join.
     pub is_new: bool,
-    /// Has yet to ask for its assignment in this generation.
+    /// Has not asked for its assignment in this generation yet.
     pub owes_sync: bool,
 }
 
 impl Member {
-    pub fn new(join: &Join) -> Self {
+    pub(crate) fn new(join: &Join) -> Self {
         Self {
             instance: join.instance.clone(),
             client_id: join.client_id.clone(),
@@ -124,16 +124,16 @@ impl Member {
         }
     }
 
-    /// Whether the member counts as alive whatever its heartbeat: it waits for an answer of ours.
-    pub fn is_waiting(&self) -> bool {
+    /// Whether the member waits for a reply, and so is alive without heartbeats.
+    pub(crate) fn is_waiting(&self) -> bool {
         !self.is_new && (self.awaiting_join.is_some() || self.awaiting_sync.is_some())
     }
 
-    pub fn touch(&mut self, now: i64) {
+    pub(crate) fn touch(&mut self, now: i64) {
         self.expires_ms = now.saturating_add(self.session_timeout_ms);
     }
 
-    pub fn metadata(&self, protocol: &str) -> Bytes {
+    pub(crate) fn metadata(&self, protocol: &str) -> Bytes {
         self.protocols
             .iter()
             .find(|p| p.name == protocol)

@@ -1,37 +1,35 @@
 //! Consumer groups: their members, generations and committed offsets.
 //!
-//! [`machine`] decides, [`offsets`] remembers; this module gives them a clock and a journal, and brings requests to them.
+//! [`machine`] decides and [`offsets`] stores; this module adds the clock, the journal and the waiting requests.
 
 mod join;
-pub mod machine;
-pub mod member;
-pub mod offsets;
+pub(crate) mod machine;
+pub(crate) mod member;
+pub(crate) mod offsets;
 mod rebalance;
-pub mod record;
+pub(crate) mod record;
 mod registry;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-use std::io;
-use std::path::Path;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
-
-use tokio::sync::{Notify, oneshot};
-
-use crate::config::Fsync;
-use crate::journal::Journal;
-use crate::sync::lock;
+use crate::{config::Fsync, journal::Journal};
 use machine::{Group, State};
 use member::{Join, Joined, Refused, Sync, Synced};
-use offsets::{Committed, Offsets, Place};
+use offsets::{Committed, Offsets, TopicPartition};
+use parking_lot::Mutex;
 use record::{Entry, Generation};
 use registry::{Registry, Waiting};
+use std::{
+    collections::HashMap,
+    io,
+    path::Path,
+    time::{Duration, Instant},
+};
+use tokio::sync::{Notify, oneshot};
 
 /// Why a request about a group fails.
 #[derive(Debug)]
-pub enum Error {
+pub(crate) enum Error {
     Refused(Refused),
     /// The journal can't be written.
     Storage(io::Error),
@@ -49,26 +47,26 @@ impl From<io::Error> for Error {
     }
 }
 
-/// Who commits: empty and -1 for clients that aren't members.
+/// The member that commits; empty and -1 for clients that are not members.
 #[derive(Debug, Clone, Default)]
-pub struct Committer {
+pub(crate) struct Committer {
     pub member_id: String,
     pub instance: Option<String>,
     pub generation: i32,
 }
 
-/// See the module.
+/// The group coordinator: all groups and their committed offsets.
 #[derive(Debug)]
-pub struct Groups {
+pub(crate) struct Groups {
     registry: Mutex<Registry>,
     began: Instant,
-    /// A deadline may have come closer.
+    /// Notified when a deadline may be earlier than before.
     rearm: Notify,
     initial_delay_ms: i64,
 }
 
 impl Groups {
-    pub fn open(data: &Path, fsync: Fsync, initial_delay: Duration) -> io::Result<Self> {
+    pub(crate) fn open(data: &Path, fsync: Fsync, initial_delay: Duration) -> io::Result<Self> {
         let initial_delay_ms = i64::try_from(initial_delay.as_millis()).unwrap_or(i64::MAX);
         let mut offsets = Offsets::default();
         let mut generations: HashMap<String, Generation> = HashMap::new();
@@ -113,11 +111,15 @@ impl Groups {
     }
 
     /// Waits until the group has a new generation.
-    pub async fn join(&self, group_id: &str, join: Join) -> Result<Joined, (Refused, String)> {
+    pub(crate) async fn join(
+        &self,
+        group_id: &str,
+        join: Join,
+    ) -> Result<Joined, (Refused, String)> {
         let told_id = join.member_id.clone();
         let (sender, receiver) = oneshot::channel();
         {
-            let mut registry = lock(&self.registry);
+            let mut registry = self.registry.lock();
             let ticket = registry.ticket(Waiting::Join(sender));
             let prefix = join
                 .instance
@@ -142,11 +144,11 @@ impl Groups {
             .unwrap_or(Err((Refused::UnknownMemberId, told_id)))
     }
 
-    /// Waits until the leader has brought the assignment.
-    pub async fn sync(&self, group_id: &str, sync: Sync) -> Result<Synced, Error> {
+    /// Waits until the leader has sent the assignment.
+    pub(crate) async fn sync(&self, group_id: &str, sync: Sync) -> Result<Synced, Error> {
         let (sender, receiver) = oneshot::channel();
         {
-            let mut registry = lock(&self.registry);
+            let mut registry = self.registry.lock();
             let ticket = registry.ticket(Waiting::Sync(sender));
             let group = registry
                 .groups
@@ -171,14 +173,14 @@ impl Groups {
         Ok(receiver.await.unwrap_or(Err(Refused::UnknownMemberId))?)
     }
 
-    pub fn heartbeat(
+    pub(crate) fn heartbeat(
         &self,
         group_id: &str,
         member_id: &str,
         instance: Option<&str>,
         generation: i32,
     ) -> Result<(), Refused> {
-        let mut registry = lock(&self.registry);
+        let mut registry = self.registry.lock();
         let group = registry
             .groups
             .get_mut(group_id)
@@ -186,13 +188,13 @@ impl Groups {
         group.heartbeat(self.now(), member_id, instance, generation)
     }
 
-    pub fn leave(
+    pub(crate) fn leave(
         &self,
         group_id: &str,
         member_id: &str,
         instance: Option<&str>,
     ) -> Result<(), Refused> {
-        let mut registry = lock(&self.registry);
+        let mut registry = self.registry.lock();
         if !registry.groups.contains_key(group_id) {
             return Err(Refused::UnknownMemberId);
         }
@@ -205,14 +207,14 @@ impl Groups {
         left
     }
 
-    /// Commits offsets, in the name of a member or of nobody.
-    pub fn commit(
+    /// Commits offsets, for a member or for a client without a group membership.
+    pub(crate) fn commit(
         &self,
         group_id: &str,
         by: &Committer,
-        offsets: Vec<(Place, Committed)>,
+        offsets: Vec<(TopicPartition, Committed)>,
     ) -> Result<(), Error> {
-        let mut registry = lock(&self.registry);
+        let mut registry = self.registry.lock();
         self.check(&mut registry, group_id, by, false)?;
         registry.write(Entry::Commit {
             group: group_id.to_owned(),
@@ -222,14 +224,14 @@ impl Groups {
     }
 
     /// Keeps offsets for when the producer's transaction commits.
-    pub fn prepare(
+    pub(crate) fn prepare(
         &self,
         producer_id: i64,
         group_id: &str,
         by: &Committer,
-        offsets: Vec<(Place, Committed)>,
+        offsets: Vec<(TopicPartition, Committed)>,
     ) -> Result<(), Error> {
-        let mut registry = lock(&self.registry);
+        let mut registry = self.registry.lock();
         self.check(&mut registry, group_id, by, true)?;
         registry.write(Entry::Prepare {
             producer_id,
@@ -268,8 +270,8 @@ impl Groups {
     }
 
     /// Ends the producer's transaction for every group it has offsets in.
-    pub fn end_transaction(&self, producer_id: i64, commit: bool) -> io::Result<()> {
-        let mut registry = lock(&self.registry);
+    pub(crate) fn end_transaction(&self, producer_id: i64, commit: bool) -> io::Result<()> {
+        let mut registry = self.registry.lock();
         if registry.offsets.has_pending(producer_id) {
             registry.write(Entry::End {
                 producer_id,
@@ -279,19 +281,19 @@ impl Groups {
         Ok(())
     }
 
-    /// Looks at a group's offsets.
-    pub fn offsets<T>(&self, look: impl FnOnce(&Offsets) -> T) -> T {
-        look(&lock(&self.registry).offsets)
+    /// Reads a group's offsets.
+    pub(crate) fn offsets<T>(&self, look: impl FnOnce(&Offsets) -> T) -> T {
+        look(&self.registry.lock().offsets)
     }
 
-    /// Looks at all groups.
-    pub fn groups<T>(&self, look: impl FnOnce(&HashMap<String, Group>) -> T) -> T {
-        look(&lock(&self.registry).groups)
+    /// Reads all groups.
+    pub(crate) fn groups<T>(&self, look: impl FnOnce(&HashMap<String, Group>) -> T) -> T {
+        look(&self.registry.lock().groups)
     }
 
     /// Forgets an empty group.
-    pub fn delete(&self, group_id: &str) -> Result<(), Error> {
-        let mut registry = lock(&self.registry);
+    pub(crate) fn delete(&self, group_id: &str) -> Result<(), Error> {
+        let mut registry = self.registry.lock();
         let group = registry
             .groups
             .get(group_id)
@@ -306,26 +308,30 @@ impl Groups {
         Ok(())
     }
 
-    pub fn delete_offset(&self, group_id: &str, place: Place) -> Result<(), Error> {
-        let mut registry = lock(&self.registry);
-        registry.write(Entry::ForgetPlace {
+    pub(crate) fn delete_offset(
+        &self,
+        group_id: &str,
+        partition: TopicPartition,
+    ) -> Result<(), Error> {
+        let mut registry = self.registry.lock();
+        registry.write(Entry::ForgetPartition {
             group: group_id.to_owned(),
-            place,
+            partition,
         })?;
         Ok(())
     }
 
-    pub fn forget_topic(&self, topic: &str) -> io::Result<()> {
-        lock(&self.registry).write(Entry::ForgetTopic {
+    pub(crate) fn forget_topic(&self, topic: &str) -> io::Result<()> {
+        self.registry.lock().write(Entry::ForgetTopic {
             topic: topic.to_owned(),
         })
     }
 
-    /// Does what is due at each deadline; runs until it is dropped.
-    pub async fn keep_time(&self) {
+    /// Acts at each deadline; runs until it is dropped.
+    pub(crate) async fn keep_time(&self) {
         loop {
             let next = {
-                let mut registry = lock(&self.registry);
+                let mut registry = self.registry.lock();
                 let now = self.now();
                 let due: Vec<_> = registry
                     .groups
@@ -353,7 +359,7 @@ impl Groups {
         }
     }
 
-    pub fn sync_journal(&self) -> io::Result<()> {
-        lock(&self.registry).journal.sync()
+    pub(crate) fn sync_journal(&self) -> io::Result<()> {
+        self.registry.lock().journal.sync()
     }
 }

@@ -1,120 +1,131 @@
-//! Committed offsets of consumer groups, and those that wait for their transaction to end.
+//! Committed offsets of consumer groups, and offsets of open transactions.
 
 use std::collections::{BTreeMap, HashMap};
 
 /// A topic and partition.
-pub type Place = (String, i32);
+pub(crate) type TopicPartition = (String, i32);
 
 /// One committed offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Committed {
+pub(crate) struct Committed {
     pub offset: i64,
     pub leader_epoch: i32,
     pub metadata: String,
     pub at_ms: i64,
 }
 
-/// What is committed where, with the order in which it came.
-type Places = BTreeMap<Place, (u64, Committed)>;
+/// Offsets by partition, with a sequence number for their order.
+type ByPartition = BTreeMap<TopicPartition, (u64, Committed)>;
 
-/// See the module.
+/// The offsets of all groups.
 #[derive(Debug, Default)]
-pub struct Offsets {
+pub(crate) struct Offsets {
     /// By group.
-    committed: HashMap<String, Places>,
-    /// By producer id and group: what its open transaction will commit.
-    pending: HashMap<i64, HashMap<String, Places>>,
+    committed: HashMap<String, ByPartition>,
+    /// The offsets of open transactions, by producer id and group.
+    pending: HashMap<i64, HashMap<String, ByPartition>>,
     came: u64,
 }
 
 impl Offsets {
-    pub fn commit(&mut self, group: &str, place: Place, committed: Committed) {
+    pub(crate) fn commit(&mut self, group: &str, partition: TopicPartition, committed: Committed) {
         self.came += 1;
         self.committed
             .entry(group.to_owned())
             .or_default()
-            .insert(place, (self.came, committed));
+            .insert(partition, (self.came, committed));
     }
 
     /// Keeps an offset for when the producer's transaction commits.
-    pub fn prepare(&mut self, producer_id: i64, group: &str, place: Place, committed: Committed) {
+    pub(crate) fn prepare(
+        &mut self,
+        producer_id: i64,
+        group: &str,
+        partition: TopicPartition,
+        committed: Committed,
+    ) {
         self.came += 1;
         let of_producer = self.pending.entry(producer_id).or_default();
         of_producer
             .entry(group.to_owned())
             .or_default()
-            .insert(place, (self.came, committed));
+            .insert(partition, (self.came, committed));
     }
 
-    /// Ends the producer's transaction: its offsets count unless something newer was committed, or are dropped.
-    pub fn end(&mut self, producer_id: i64, commit: bool) {
+    /// Ends the producer's transaction. On commit, its offsets apply unless a later commit came after them.
+    pub(crate) fn end(&mut self, producer_id: i64, commit: bool) {
         let Some(groups) = self.pending.remove(&producer_id) else {
             return;
         };
-        for (group, places) in groups.into_iter().filter(|_| commit) {
+        for (group, partitions) in groups.into_iter().filter(|_| commit) {
             let ours = self.committed.entry(group).or_default();
-            for (place, new) in places {
-                if ours.get(&place).is_none_or(|old| old.0 < new.0) {
-                    ours.insert(place, new);
+            for (partition, new) in partitions {
+                if ours.get(&partition).is_none_or(|old| old.0 < new.0) {
+                    ours.insert(partition, new);
                 }
             }
         }
     }
 
-    pub fn get(&self, group: &str, place: &Place) -> Option<&Committed> {
-        self.committed.get(group)?.get(place).map(|c| &c.1)
+    pub(crate) fn get(&self, group: &str, partition: &TopicPartition) -> Option<&Committed> {
+        self.committed.get(group)?.get(partition).map(|c| &c.1)
     }
 
-    pub fn of_group(&self, group: &str) -> impl Iterator<Item = (&Place, &Committed)> {
+    pub(crate) fn of_group(
+        &self,
+        group: &str,
+    ) -> impl Iterator<Item = (&TopicPartition, &Committed)> {
         self.committed
             .get(group)
             .into_iter()
             .flatten()
-            .map(|(place, c)| (place, &c.1))
+            .map(|(partition, c)| (partition, &c.1))
     }
 
-    /// Whether an open transaction is about to commit an offset there.
-    pub fn is_unstable(&self, group: &str, place: &Place) -> bool {
+    /// Whether an open transaction has an offset for the partition.
+    pub(crate) fn is_unstable(&self, group: &str, partition: &TopicPartition) -> bool {
         self.pending.values().any(|groups| {
             groups
                 .get(group)
-                .is_some_and(|places| places.contains_key(place))
+                .is_some_and(|partitions| partitions.contains_key(partition))
         })
     }
 
-    pub fn has_pending(&self, producer_id: i64) -> bool {
+    pub(crate) fn has_pending(&self, producer_id: i64) -> bool {
         self.pending.contains_key(&producer_id)
     }
 
-    pub fn groups(&self) -> impl Iterator<Item = &String> {
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &String> {
         self.committed.keys()
     }
 
-    pub fn pending(&self) -> impl Iterator<Item = (i64, &String, &Place, &Committed)> {
+    pub(crate) fn pending(
+        &self,
+    ) -> impl Iterator<Item = (i64, &String, &TopicPartition, &Committed)> {
         self.pending.iter().flat_map(|(id, groups)| {
-            groups.iter().flat_map(move |(group, places)| {
-                places
+            groups.iter().flat_map(move |(group, partitions)| {
+                partitions
                     .iter()
-                    .map(move |(place, c)| (*id, group, place, &c.1))
+                    .map(move |(partition, c)| (*id, group, partition, &c.1))
             })
         })
     }
 
-    pub fn forget(&mut self, group: &str, place: &Place) {
-        if let Some(places) = self.committed.get_mut(group) {
-            places.remove(place);
+    pub(crate) fn forget(&mut self, group: &str, partition: &TopicPartition) {
+        if let Some(partitions) = self.committed.get_mut(group) {
+            partitions.remove(partition);
         }
     }
 
-    pub fn forget_group(&mut self, group: &str) {
+    pub(crate) fn forget_group(&mut self, group: &str) {
         self.committed.remove(group);
     }
 
     /// Forgets a deleted topic.
-    pub fn forget_topic(&mut self, topic: &str) {
+    pub(crate) fn forget_topic(&mut self, topic: &str) {
         let pending = self.pending.values_mut().flat_map(HashMap::values_mut);
-        for places in self.committed.values_mut().chain(pending) {
-            places.retain(|place, _| place.0 != topic);
+        for partitions in self.committed.values_mut().chain(pending) {
+            partitions.retain(|partition, _| partition.0 != topic);
         }
     }
 }
@@ -134,27 +145,27 @@ mod tests {
 
     #[test]
     fn a_transaction_s_offsets_count_from_its_commit_on() {
-        let place = ("t".to_owned(), 0);
+        let partition = ("t".to_owned(), 0);
         let mut offsets = Offsets::default();
-        offsets.commit("g", place.clone(), at(1));
-        offsets.prepare(7, "g", place.clone(), at(5));
-        assert!(offsets.is_unstable("g", &place));
-        assert_eq!(offsets.get("g", &place).unwrap().offset, 1);
+        offsets.commit("g", partition.clone(), at(1));
+        offsets.prepare(7, "g", partition.clone(), at(5));
+        assert!(offsets.is_unstable("g", &partition));
+        assert_eq!(offsets.get("g", &partition).unwrap().offset, 1);
         offsets.end(7, true);
-        assert!(!offsets.is_unstable("g", &place));
-        assert_eq!(offsets.get("g", &place).unwrap().offset, 5);
-        offsets.prepare(7, "g", place.clone(), at(9));
+        assert!(!offsets.is_unstable("g", &partition));
+        assert_eq!(offsets.get("g", &partition).unwrap().offset, 5);
+        offsets.prepare(7, "g", partition.clone(), at(9));
         offsets.end(7, false);
-        assert_eq!(offsets.get("g", &place).unwrap().offset, 5);
+        assert_eq!(offsets.get("g", &partition).unwrap().offset, 5);
     }
 
     #[test]
     fn what_was_committed_later_outlives_an_older_transaction() {
-        let place = ("t".to_owned(), 0);
+        let partition = ("t".to_owned(), 0);
         let mut offsets = Offsets::default();
-        offsets.prepare(7, "g", place.clone(), at(5));
-        offsets.commit("g", place.clone(), at(8));
+        offsets.prepare(7, "g", partition.clone(), at(5));
+        offsets.commit("g", partition.clone(), at(8));
         offsets.end(7, true);
-        assert_eq!(offsets.get("g", &place).unwrap().offset, 8);
+        assert_eq!(offsets.get("g", &partition).unwrap().offset, 8);
     }
 }

@@ -1,15 +1,15 @@
-//! How a group gets from one generation to the next: who is still there, who leads, which protocol they share.
+//! Rebalancing: from one generation to the next, with its members, leader and protocol.
 
+use super::{
+    machine::{Gathering, Group, State},
+    member::{Answer, Member, Refused},
+};
+use bytes::Bytes;
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-
-use super::machine::{Gathering, Group, State};
-use super::member::{Answer, Member, Refused};
-
 impl Group {
-    /// When [`Self::tick`] has something to do next.
-    pub fn next_deadline(&self) -> Option<i64> {
+    /// The next time at which [`Self::tick`] has work.
+    pub(crate) fn next_deadline(&self) -> Option<i64> {
         let members = self
             .members
             .values()
@@ -22,8 +22,8 @@ impl Group {
             .min()
     }
 
-    /// Does what is due.
-    pub fn tick(&mut self, now: i64, out: &mut Vec<Answer>) {
+    /// Handles expired members and deadlines.
+    pub(crate) fn tick(&mut self, now: i64, out: &mut Vec<Answer>) {
         self.pending.retain(|_, until| *until > now);
         let dead: Vec<_> = self
             .members
@@ -157,7 +157,7 @@ impl Group {
         }
     }
 
-    /// Begins the next generation with those who joined; static members are kept though they didn't.
+    /// Starts the next generation with the members that joined; static members are kept even if they did not.
     pub(super) fn complete_join(&mut self, now: i64, out: &mut Vec<Answer>) {
         self.gathering = None;
         self.join_deadline = None;
@@ -209,7 +209,7 @@ impl Group {
         }
     }
 
-    /// Each member votes for the first of its protocols that all have; the most votes win.
+    /// Each member votes for the first of its protocols that all members have; the most votes win.
     pub(super) fn elect_protocol(&self) -> Option<String> {
         let everyone_has = |name: &str| {
             self.members
@@ -229,7 +229,7 @@ impl Group {
     }
 }
 
-/// Answers whatever the member waited for with an error.
+/// Answers the member's waiting requests with an error.
 pub(super) fn fail(member: &mut Member, told_id: &str, refused: Refused, out: &mut Vec<Answer>) {
     if let Some(ticket) = member.awaiting_join.take() {
         out.push(Answer::Join(ticket, Err((refused, told_id.to_owned()))));

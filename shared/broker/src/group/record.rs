@@ -1,23 +1,24 @@
-//! What the groups' journal holds.
+//! The entries of the groups' journal.
 
-use bytes::Bytes;
-
-use super::machine::Group;
-use super::member::{Member, Protocol};
-use super::offsets::{Committed, Offsets, Place};
+use super::{
+    machine::Group,
+    member::{Member, Protocol},
+    offsets::{Committed, Offsets, TopicPartition},
+};
 use crate::codec::{Malformed, Reader, Writer};
+use bytes::Bytes;
 
 /// One entry.
 #[derive(Debug)]
-pub enum Entry {
+pub(crate) enum Entry {
     Commit {
         group: String,
-        offsets: Vec<(Place, Committed)>,
+        offsets: Vec<(TopicPartition, Committed)>,
     },
     Prepare {
         producer_id: i64,
         group: String,
-        offsets: Vec<(Place, Committed)>,
+        offsets: Vec<(TopicPartition, Committed)>,
     },
     End {
         producer_id: i64,
@@ -31,18 +32,18 @@ pub enum Entry {
     ForgetGroup {
         group: String,
     },
-    ForgetPlace {
+    ForgetPartition {
         group: String,
-        place: Place,
+        partition: TopicPartition,
     },
     ForgetTopic {
         topic: String,
     },
 }
 
-/// What of a group outlives a restart.
+/// The state of a group that survives a restart.
 #[derive(Debug, Default)]
-pub struct Generation {
+pub(crate) struct Generation {
     pub number: i32,
     pub protocol_type: Option<String>,
     pub protocol: Option<String>,
@@ -51,7 +52,7 @@ pub struct Generation {
 }
 
 impl Generation {
-    pub fn of(group: &Group) -> Self {
+    pub(crate) fn of(group: &Group) -> Self {
         Self {
             number: group.generation,
             protocol_type: group.protocol_type.clone(),
@@ -65,8 +66,8 @@ impl Generation {
         }
     }
 
-    /// The group as it was; every member has its session timeout from `now` to be heard of.
-    pub fn revive(self, group: &mut Group, now: i64) {
+    /// Restores the group; each member's session starts at `now`.
+    pub(crate) fn revive(self, group: &mut Group, now: i64) {
         group.generation = self.number;
         group.protocol_type = self.protocol_type;
         group.protocol = self.protocol;
@@ -79,7 +80,7 @@ impl Generation {
 }
 
 impl Entry {
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
         match self {
             Self::Commit { group, offsets } => put_offsets(out.u8(1).str(group), offsets),
@@ -107,8 +108,8 @@ impl Entry {
             Self::ForgetGroup { group } => {
                 out.u8(5).str(group);
             }
-            Self::ForgetPlace { group, place } => {
-                out.u8(6).str(group).str(&place.0).i32(place.1);
+            Self::ForgetPartition { group, partition } => {
+                out.u8(6).str(group).str(&partition.0).i32(partition.1);
             }
             Self::ForgetTopic { topic } => {
                 out.u8(7).str(topic);
@@ -117,7 +118,7 @@ impl Entry {
         out.0
     }
 
-    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut input = Reader(bytes);
         Ok(match input.u8()? {
             1 => Self::Commit {
@@ -140,9 +141,9 @@ impl Entry {
             5 => Self::ForgetGroup {
                 group: input.str()?,
             },
-            6 => Self::ForgetPlace {
+            6 => Self::ForgetPartition {
                 group: input.str()?,
-                place: (input.str()?, input.i32()?),
+                partition: (input.str()?, input.i32()?),
             },
             7 => Self::ForgetTopic {
                 topic: input.str()?,
@@ -151,28 +152,28 @@ impl Entry {
         })
     }
 
-    /// Applies an entry about offsets; gives back one about a generation.
-    pub fn apply(self, offsets: &mut Offsets) -> Option<(String, Option<Generation>)> {
+    /// Applies an entry about offsets; returns one about a generation.
+    pub(crate) fn apply(self, offsets: &mut Offsets) -> Option<(String, Option<Generation>)> {
         match self {
             Self::Commit {
                 group,
                 offsets: new,
             } => new
                 .into_iter()
-                .for_each(|(place, c)| offsets.commit(&group, place, c)),
+                .for_each(|(partition, c)| offsets.commit(&group, partition, c)),
             Self::Prepare {
                 producer_id,
                 group,
                 offsets: new,
             } => {
                 new.into_iter()
-                    .for_each(|(place, c)| offsets.prepare(producer_id, &group, place, c));
+                    .for_each(|(partition, c)| offsets.prepare(producer_id, &group, partition, c));
             }
             Self::End {
                 producer_id,
                 commit,
             } => offsets.end(producer_id, commit),
-            Self::ForgetPlace { group, place } => offsets.forget(&group, &place),
+            Self::ForgetPartition { group, partition } => offsets.forget(&group, &partition),
             Self::ForgetTopic { topic } => offsets.forget_topic(&topic),
             Self::Generation { group, state } => return Some((group, Some(state))),
             Self::ForgetGroup { group } => {
@@ -184,7 +185,7 @@ impl Entry {
     }
 }
 
-fn put_offsets(out: &mut Writer, offsets: &[(Place, Committed)]) {
+fn put_offsets(out: &mut Writer, offsets: &[(TopicPartition, Committed)]) {
     out.count(offsets.len());
     for ((topic, partition), c) in offsets {
         out.str(topic)
@@ -196,13 +197,13 @@ fn put_offsets(out: &mut Writer, offsets: &[(Place, Committed)]) {
     }
 }
 
-fn offsets(input: &mut Reader<'_>) -> Result<Vec<(Place, Committed)>, Malformed> {
+fn offsets(input: &mut Reader<'_>) -> Result<Vec<(TopicPartition, Committed)>, Malformed> {
     let mut out = Vec::new();
     for _ in 0..input.count()? {
-        let place = (input.str()?, input.i32()?);
+        let partition = (input.str()?, input.i32()?);
         let (offset, leader_epoch) = (input.i64()?, input.i32()?);
         out.push((
-            place,
+            partition,
             Committed {
                 offset,
                 leader_epoch,

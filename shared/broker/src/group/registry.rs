@@ -1,24 +1,23 @@
-//! All groups and their offsets under one lock, with the journal they are noted in and the requests that wait for them.
+//! The data under the groups' lock: groups, offsets, journal and waiting requests.
 
-use std::collections::HashMap;
-use std::io;
-
+use super::{
+    machine::{Group, State},
+    member::{Answer, Joined, Refused, Synced, Ticket},
+    offsets::Offsets,
+    record::{Entry, Generation},
+};
+use crate::journal::Journal;
+use std::{collections::HashMap, io};
 use tokio::sync::oneshot;
 
-use super::machine::{Group, State};
-use super::member::{Answer, Joined, Refused, Synced, Ticket};
-use super::offsets::Offsets;
-use super::record::{Entry, Generation};
-use crate::journal::Journal;
-
-/// A request whose answer depends on others.
+/// A request whose reply depends on other members.
 #[derive(Debug)]
 pub(super) enum Waiting {
     Join(oneshot::Sender<Result<Joined, (Refused, String)>>),
     Sync(oneshot::Sender<Result<Synced, Refused>>),
 }
 
-/// See the module.
+/// All groups and their offsets.
 #[derive(Debug)]
 pub(super) struct Registry {
     pub(super) groups: HashMap<String, Group>,
@@ -32,7 +31,7 @@ impl Registry {
     pub(super) fn ticket(&mut self, waiting: Waiting) -> Ticket {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
-        // Those whose client went away and came again on another connection.
+        // Drops requests whose client has reconnected.
         self.waiting.retain(|_, waiting| match waiting {
             Waiting::Join(sender) => !sender.is_closed(),
             Waiting::Sync(sender) => !sender.is_closed(),
@@ -69,7 +68,7 @@ impl Registry {
 
     pub(super) fn deliver(&mut self, answers: Vec<Answer>) {
         for answer in answers {
-            // A client that no longer waits is no error: it comes again.
+            // A client that no longer waits is no error: it retries.
             match answer {
                 Answer::Join(ticket, joined) => {
                     if let Some(Waiting::Join(sender)) = self.waiting.remove(&ticket) {
@@ -112,7 +111,7 @@ impl Registry {
             let offsets = self
                 .offsets
                 .of_group(name)
-                .map(|(place, c)| (place.clone(), c.clone()))
+                .map(|(partition, c)| (partition.clone(), c.clone()))
                 .collect();
             out.push(
                 Entry::Commit {
@@ -122,8 +121,8 @@ impl Registry {
                 .encode(),
             );
         }
-        for (producer_id, group, place, c) in self.offsets.pending() {
-            let offsets = vec![(place.clone(), c.clone())];
+        for (producer_id, group, partition, c) in self.offsets.pending() {
+            let offsets = vec![(partition.clone(), c.clone())];
             out.push(
                 Entry::Prepare {
                     producer_id,

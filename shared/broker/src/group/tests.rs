@@ -1,9 +1,10 @@
 //! The group machine under a hand-held clock.
 
+use super::{
+    machine::{Group, State},
+    member::{Answer, Join, Joined, Protocol, Refused, Sync, Ticket},
+};
 use bytes::Bytes;
-
-use super::machine::{Group, State};
-use super::member::{Answer, Join, Joined, Protocol, Refused, Sync, Ticket};
 
 /// A group whose requests get numbers and whose answers are collected.
 struct Rig {

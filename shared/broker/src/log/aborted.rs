@@ -1,26 +1,24 @@
-//! The list of aborted transactions beside a segment, in the order of their markers: what a read-committed fetch tells
-//! its consumer to leave out.
+//! The aborted transactions of a segment, in the order of their markers. A read-committed fetch returns them, and its
+//! consumer skips their records.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::{fs::File, io, os::unix::fs::FileExt};
 
 /// Bytes of one entry.
-pub const ENTRY: usize = 32;
+pub(crate) const ENTRY: usize = 32;
 
 /// One aborted transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Aborted {
+pub(crate) struct Aborted {
     pub producer_id: i64,
     pub first_offset: i64,
-    /// Offset of the abort marker; rises from entry to entry.
+    /// Offset of the abort marker; increases from entry to entry.
     pub marker_offset: i64,
-    /// The last stable offset once this transaction was out of the way.
+    /// The last stable offset after this transaction ended.
     pub last_stable: i64,
 }
 
 impl Aborted {
-    pub fn to_bytes(self) -> [u8; ENTRY] {
+    pub(crate) fn to_bytes(self) -> [u8; ENTRY] {
         let mut out = [0; ENTRY];
         for (chunk, value) in out.chunks_exact_mut(8).zip([
             self.producer_id,
@@ -54,8 +52,8 @@ fn entry(file: &File, at: u32) -> io::Result<Aborted> {
     Ok(Aborted::from_bytes(&bytes))
 }
 
-/// Adds the transactions that overlap `from..upto`; whether later segments can't hold more.
-pub fn collect(
+/// Adds the transactions that overlap `from..upto`. Returns whether later segments can't have more.
+pub(crate) fn collect(
     file: &File,
     entries: u32,
     from: i64,

@@ -1,18 +1,18 @@
 //! The header of a record batch (message format 2), and the control batches that end a transaction.
 //!
-//! Batches are opaque: of a producer's bytes only the base offset and the leader epoch are rewritten, which the checksum
-//! leaves out (<https://kafka.apache.org/documentation/#recordbatch>).
+//! Batches are opaque: only the base offset and the leader epoch of a producer's bytes are rewritten, which the checksum
+//! does not cover (<https://kafka.apache.org/documentation/#recordbatch>).
 
 use bytes::Bytes;
 
 /// Bytes before the first record.
-pub const HEADER: usize = 61;
-/// Bytes before the part that `batch_length` counts.
-pub const PREFIX: usize = 12;
+pub(crate) const HEADER: usize = 61;
+/// Bytes that `batch_length` does not count.
+pub(crate) const PREFIX: usize = 12;
 /// The part that an append rewrites: base offset, length, leader epoch.
-pub const REWRITTEN: usize = 16;
-/// The one leader epoch there is.
-pub const LEADER_EPOCH: i32 = 0;
+pub(crate) const REWRITTEN: usize = 16;
+/// The only leader epoch.
+pub(crate) const LEADER_EPOCH: i32 = 0;
 
 const CRC_FROM: usize = 21;
 const TIMESTAMP_TYPE: i16 = 1 << 3;
@@ -21,9 +21,9 @@ const CONTROL: i16 = 1 << 5;
 
 /// The header fields the broker reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Header {
+pub(crate) struct Header {
     pub base_offset: i64,
-    /// Whole size in bytes, header included.
+    /// Total size in bytes, header included.
     pub size: usize,
     pub magic: i8,
     pub crc: u32,
@@ -37,9 +37,9 @@ pub struct Header {
     pub records: i32,
 }
 
-/// Why bytes are not one whole batch.
+/// Why bytes are not one complete batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Invalid {
+pub(crate) enum Invalid {
     #[error("fewer bytes than a batch header")]
     Short,
     #[error("message format {0}, only 2 is served")]
@@ -57,8 +57,8 @@ fn take<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 }
 
 impl Header {
-    /// Reads a header; `None` when there are too few bytes or the length field is absurd.
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
+    /// Reads a header; `None` if there are too few bytes or the length field is impossible.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         if bytes.len() < HEADER {
             return None;
         }
@@ -80,8 +80,8 @@ impl Header {
         })
     }
 
-    /// Reads and checks exactly one whole batch.
-    pub fn validate(bytes: &[u8]) -> Result<Self, Invalid> {
+    /// Reads and checks exactly one complete batch.
+    pub(crate) fn validate(bytes: &[u8]) -> Result<Self, Invalid> {
         if bytes.len() < HEADER {
             return Err(Invalid::Short);
         }
@@ -99,33 +99,33 @@ impl Header {
         Ok(header)
     }
 
-    pub fn last_offset(&self) -> i64 {
+    pub(crate) fn last_offset(&self) -> i64 {
         self.base_offset + i64::from(self.last_offset_delta)
     }
 
-    pub fn next_offset(&self) -> i64 {
+    pub(crate) fn next_offset(&self) -> i64 {
         self.last_offset() + 1
     }
 
-    pub fn is_transactional(&self) -> bool {
+    pub(crate) fn is_transactional(&self) -> bool {
         self.attributes & TRANSACTIONAL != 0
     }
 
-    pub fn is_control(&self) -> bool {
+    pub(crate) fn is_control(&self) -> bool {
         self.attributes & CONTROL != 0
     }
 
-    pub fn is_compressed(&self) -> bool {
+    pub(crate) fn is_compressed(&self) -> bool {
         self.attributes & 0b111 != 0
     }
 
-    /// Whether the broker's time counts for every record.
-    pub fn is_stamped(&self) -> bool {
+    /// Whether the broker's time applies to every record.
+    pub(crate) fn is_stamped(&self) -> bool {
         self.attributes & TIMESTAMP_TYPE != 0
     }
 
     /// The sequence number of the last record; wraps to 0 after `i32::MAX`.
-    pub fn last_sequence(&self) -> i32 {
+    pub(crate) fn last_sequence(&self) -> i32 {
         let last = i64::from(self.base_sequence) + i64::from(self.last_offset_delta);
         let wrapped = if last > i64::from(i32::MAX) {
             last - (i64::from(i32::MAX) + 1)
@@ -137,7 +137,7 @@ impl Header {
 }
 
 /// The first [`REWRITTEN`] bytes as they are stored.
-pub fn prefix(base_offset: i64, size: usize) -> [u8; REWRITTEN] {
+pub(crate) fn prefix(base_offset: i64, size: usize) -> [u8; REWRITTEN] {
     let mut out = [0; REWRITTEN];
     out[..8].copy_from_slice(&base_offset.to_be_bytes());
     let length = i32::try_from(size - PREFIX).unwrap_or(i32::MAX);
@@ -147,7 +147,7 @@ pub fn prefix(base_offset: i64, size: usize) -> [u8; REWRITTEN] {
 }
 
 /// A copy of the batch stamped with the broker's time (`message.timestamp.type=LogAppendTime`), checksum renewed.
-pub fn stamped(batch: &[u8], now_ms: i64) -> Bytes {
+pub(crate) fn stamped(batch: &[u8], now_ms: i64) -> Bytes {
     let mut out = batch.to_vec();
     let attributes = i16::from_be_bytes(take(&out, 21)) | TIMESTAMP_TYPE;
     out[21..23].copy_from_slice(&attributes.to_be_bytes());
@@ -157,20 +157,20 @@ pub fn stamped(batch: &[u8], now_ms: i64) -> Bytes {
 }
 
 /// Writes the checksum of a batch whose other fields are final.
-pub fn seal(batch: &mut [u8]) {
+pub(crate) fn seal(batch: &mut [u8]) {
     let crc = crc32c::crc32c(&batch[CRC_FROM..]);
     batch[17..21].copy_from_slice(&crc.to_be_bytes());
 }
 
 /// How a transaction ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     Commit,
     Abort,
 }
 
 /// The control batch that ends a transaction in a partition (`EndTransactionMarker`, version 0).
-pub fn marker(
+pub(crate) fn marker(
     base_offset: i64,
     producer_id: i64,
     epoch: i16,
@@ -203,8 +203,8 @@ pub fn marker(
     out
 }
 
-/// What a control batch says; `None` when it isn't the end of a transaction.
-pub fn marker_outcome(batch: &[u8]) -> Option<Outcome> {
+/// How a control batch ends its transaction; `None` if it does not end one.
+pub(crate) fn marker_outcome(batch: &[u8]) -> Option<Outcome> {
     let record = super::records::Records::new(batch.get(HEADER..)?)
         .next()?
         .ok()?;

@@ -1,29 +1,32 @@
-//! Compaction: of records with the same key only the newest stays (`cleanup.policy=compact`).
+//! Compaction: of records with the same key only the newest is kept (`cleanup.policy=compact`).
 //!
 //! Finished segments below the last stable offset are rewritten one at a time. Records of aborted transactions and old
-//! tombstones go; a batch keeps its offsets and its header, so that offsets never move. A commit's marker goes after the
-//! last of its records, as in Kafka: without it they would seem to belong to the producer's next transaction. Compressed batches are kept as
-//! they are: batches are opaque to this broker, and compaction promises no more than to thin out.
+//! tombstones are removed; a batch keeps its offsets and header. A commit marker is removed only after the last of its
+//! records, as in Kafka: without it they would seem to belong to the producer's next transaction. Compressed batches are
+//! kept as they are, because batches are opaque to this broker.
 
-use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::hash::{BuildHasher, RandomState};
-use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-
-use super::aborted::Aborted;
-use super::batch::{self, HEADER, Header};
-use super::partition::PartitionLog;
-use super::records::Records;
-use super::segment::{self, Segment};
+use super::{
+    aborted::Aborted,
+    batch::{self, HEADER, Header},
+    partition::PartitionLog,
+    records::Records,
+    segment::{self, Segment},
+};
 use crate::clock;
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    hash::{BuildHasher, RandomState},
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
 
-/// Keys that one pass can tell apart, some 12 MB of memory; later segments wait for the next pass.
+/// The most keys of one pass, some 12 MB of memory; later segments wait for the next pass.
 const MAX_KEYS: usize = 200_000;
 
-/// What a pass works on, taken under the partition's lock and worked through without it.
-pub struct Plan {
+/// The input of a pass: collected under the partition's lock, processed without it.
+pub(crate) struct Plan {
     dir: PathBuf,
     segments: Vec<Segment>,
     aborted: Vec<Aborted>,
@@ -31,15 +34,16 @@ pub struct Plan {
     dirty_from: i64,
 }
 
-/// What a pass has rewritten.
-pub struct Done {
+/// The result of a pass.
+pub(crate) struct Done {
     rewritten: Vec<(i64, u64)>,
     compacted_to: i64,
 }
 
 impl PartitionLog {
-    /// What there is to compact, if it is worth it.
-    pub fn compaction_plan(&self) -> io::Result<Option<Plan>> {
+    /// The segments to compact; `None` if the topic is not compacted or its share of new data is below
+    /// `min.cleanable.dirty.ratio`.
+    pub(crate) fn compaction_plan(&self) -> io::Result<Option<Plan>> {
         let stable = self.last_stable();
         let segments: Vec<_> = self
             .sealed
@@ -73,8 +77,8 @@ impl PartitionLog {
         }))
     }
 
-    /// Puts the rewritten segments in the place of the old.
-    pub fn adopt(&mut self, done: Done) -> io::Result<()> {
+    /// Replaces the old segments with the rewritten ones.
+    pub(crate) fn adopt(&mut self, done: Done) -> io::Result<()> {
         if self.deleted {
             return Ok(());
         }
@@ -113,8 +117,8 @@ impl PartitionLog {
 }
 
 impl Plan {
-    /// Writes a thinned copy of each segment beside it.
-    pub fn run(&self) -> io::Result<Done> {
+    /// Writes a compacted copy of each segment beside it.
+    pub(crate) fn run(&self) -> io::Result<Done> {
         let mut newest = Newest::default();
         let mut compacted_to = self.dirty_from;
         for segment in self
@@ -173,7 +177,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Whether anything was left out. `open` has the producers with records kept since their last marker.
+    /// Returns whether anything was removed. `open` has the producers with records kept since their last marker.
     fn rewrite(
         &self,
         segment: &Segment,
@@ -185,9 +189,10 @@ impl Plan {
         let mut size = 0u64;
         self.each_batch(segment, |header, bytes| {
             let ends_records = header.is_control() && open.remove(&header.producer_id);
-            let kept = match ends_records {
-                true => Some(bytes.to_vec()),
-                false => self.thin(header, bytes, newest),
+            let kept = if ends_records {
+                Some(bytes.to_vec())
+            } else {
+                self.thin(header, bytes, newest)
             };
             if let Some(kept) = kept {
                 if header.is_transactional() && !header.is_control() {
@@ -205,7 +210,7 @@ impl Plan {
         Ok(size < segment.size)
     }
 
-    /// What stays of a batch.
+    /// A batch without the removed records; `None` if none are left.
     fn thin(&self, header: &Header, bytes: &[u8], newest: &Newest) -> Option<Vec<u8>> {
         if header.is_control() {
             let aborts = self
@@ -279,8 +284,8 @@ impl Newest {
     }
 }
 
-/// Removes what an interrupted pass left.
-pub fn remove_leftovers(dir: &Path) -> io::Result<()> {
+/// Removes the files of an interrupted pass.
+pub(crate) fn remove_leftovers(dir: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
         if path

@@ -1,28 +1,26 @@
 //! The sparse index beside a segment: one fixed-size entry for every few kilobytes of log, searched on disk.
 //!
-//! Nothing of it is kept in memory, so that the broker stays small however much is stored; a look-up costs some
-//! fifteen reads of 16 bytes from the page cache.
+//! It is not kept in memory, so the broker's memory does not grow with the stored data. A look-up takes some fifteen reads
+//! of 16 bytes from the page cache.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::{fs::File, io, os::unix::fs::FileExt};
 
 /// Bytes of one entry.
-pub const ENTRY: usize = 16;
+pub(crate) const ENTRY: usize = 16;
 
-/// Where a batch begins.
+/// The position of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Base offset of the batch, relative to the segment's.
     pub relative_offset: u32,
     /// Byte position of the batch.
     pub position: u32,
-    /// The largest timestamp before this batch in the segment; never falls from entry to entry.
+    /// The largest timestamp before this batch in the segment; does not decrease from entry to entry.
     pub max_timestamp_before: i64,
 }
 
 impl Entry {
-    pub fn to_bytes(self) -> [u8; ENTRY] {
+    pub(crate) fn to_bytes(self) -> [u8; ENTRY] {
         let mut out = [0; ENTRY];
         out[..4].copy_from_slice(&self.relative_offset.to_be_bytes());
         out[4..8].copy_from_slice(&self.position.to_be_bytes());
@@ -41,7 +39,11 @@ impl Entry {
 }
 
 /// The position of the last entry for which `before` holds; 0, the segment's start, when there is none.
-pub fn floor(index: &File, entries: u32, before: impl Fn(&Entry) -> bool) -> io::Result<u32> {
+pub(crate) fn floor(
+    index: &File,
+    entries: u32,
+    before: impl Fn(&Entry) -> bool,
+) -> io::Result<u32> {
     let (mut low, mut high, mut found) = (0, entries, 0);
     while low < high {
         let middle = low + (high - low) / 2;

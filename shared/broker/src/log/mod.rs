@@ -1,18 +1,18 @@
-//! What is stored of a partition: segments of record batches, and what is known of their producers.
+//! The log of a partition: segments of record batches, and the state of their producers.
 
-pub mod aborted;
-pub mod batch;
-pub mod compaction;
-pub mod index;
-pub mod partition;
-pub mod producers;
-pub mod read;
-pub mod records;
-pub mod recovery;
-pub mod retention;
-pub mod segment;
+pub(crate) mod aborted;
+pub(crate) mod batch;
+pub(crate) mod compaction;
+pub(crate) mod index;
+pub(crate) mod partition;
+pub(crate) mod producers;
+pub(crate) mod read;
+pub(crate) mod records;
+pub(crate) mod recovery;
+pub(crate) mod retention;
+pub(crate) mod segment;
 
-pub use partition::{AppendError, PartitionLog};
+pub(crate) use partition::{AppendError, PartitionLog};
 
 #[cfg(test)]
 mod tests;

@@ -1,27 +1,32 @@
-//! One partition: its segments and its producers, written by one at a time.
+//! One partition: its segments and producers. One caller writes at a time.
 
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use super::{
+    batch::{self, Header, Outcome},
+    producers::{Producers, Refused, Verdict},
+    segment::{Files, Segment},
+};
+use crate::{
+    clock,
+    config::Fsync,
+    settings::{Settings, Timestamps},
+};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use super::batch::{self, Header, Outcome};
-use super::producers::{Producers, Refused, Verdict};
-use super::segment::{Files, Segment};
-use crate::clock;
-use crate::config::Fsync;
-use crate::settings::{Settings, Timestamps};
-
-/// What an append answers.
+/// The result of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Appended {
+pub(crate) struct Appended {
     pub base_offset: i64,
-    /// The broker's time where the topic stamps with it, else -1.
+    /// The broker's time if the topic has `LogAppendTime`, else -1.
     pub append_time_ms: i64,
 }
 
-/// Why a batch isn't appended.
+/// Why a batch is not appended.
 #[derive(Debug, thiserror::Error)]
-pub enum AppendError {
+pub(crate) enum AppendError {
     #[error("batch of {size} bytes, the topic allows {limit}")]
     TooLarge { size: usize, limit: usize },
     #[error("producer epoch is fenced")]
@@ -50,9 +55,9 @@ impl From<Refused> for AppendError {
     }
 }
 
-/// See the module.
+/// The log of one partition.
 #[derive(Debug)]
-pub struct PartitionLog {
+pub(crate) struct PartitionLog {
     pub(super) dir: PathBuf,
     pub(super) settings: Arc<Settings>,
     pub(super) fsync: Fsync,
@@ -62,7 +67,7 @@ pub struct PartitionLog {
     pub(super) files: Files,
     pub(super) producers: Producers,
     pub(super) log_start: i64,
-    /// Everything before this offset was compacted.
+    /// Everything before this offset is compacted.
     pub(super) compacted_to: i64,
     pub(super) deleted: bool,
     /// Written to since the last sync.
@@ -70,8 +75,8 @@ pub struct PartitionLog {
 }
 
 impl PartitionLog {
-    /// Opens the partition in `dir`, or begins it there; a torn tail is cut off.
-    pub fn open(dir: &Path, settings: Arc<Settings>, fsync: Fsync) -> io::Result<Self> {
+    /// Opens or creates the partition in `dir`; a torn tail is truncated.
+    pub(crate) fn open(dir: &Path, settings: Arc<Settings>, fsync: Fsync) -> io::Result<Self> {
         std::fs::create_dir_all(dir)?;
         let (sealed, active, files, producers) = super::recovery::recover(dir)?;
         let first = sealed.first().map_or(active.base, |s| s.base);
@@ -95,7 +100,7 @@ impl PartitionLog {
     }
 
     /// Appends a producer's batch, already validated into `header`.
-    pub fn append(
+    pub(crate) fn append(
         &mut self,
         mut bytes: bytes::Bytes,
         mut header: Header,
@@ -155,8 +160,8 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Ends a producer's transaction in this partition; its marker's offset.
-    pub fn append_marker(
+    /// Ends a producer's transaction in this partition; returns the marker's offset.
+    pub(crate) fn append_marker(
         &mut self,
         producer_id: i64,
         epoch: i16,
@@ -208,7 +213,7 @@ impl PartitionLog {
                 || active.next_offset - active.base > i64::from(i32::MAX))
     }
 
-    /// Finishes the active segment and begins the next.
+    /// Finishes the active segment and creates the next.
     pub(super) fn roll(&mut self, now: i64) -> io::Result<()> {
         if self.fsync != Fsync::Never {
             self.sync()?;
@@ -220,31 +225,31 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// The epoch this producer last wrote with.
-    pub fn producer_epoch(&self, producer_id: i64) -> Option<i16> {
+    /// The epoch of the producer's last batch.
+    pub(crate) fn producer_epoch(&self, producer_id: i64) -> Option<i16> {
         self.producers.get(producer_id).map(|p| p.epoch)
     }
 
-    pub fn producers(&self) -> &Producers {
+    pub(crate) fn producers(&self) -> &Producers {
         &self.producers
     }
 
     /// One past the last offset: the high watermark of a single node.
-    pub fn end(&self) -> i64 {
+    pub(crate) fn end(&self) -> i64 {
         self.active.next_offset
     }
 
-    /// Up to here every transaction has ended.
-    pub fn last_stable(&self) -> i64 {
+    /// The last stable offset: every transaction before it has ended.
+    pub(crate) fn last_stable(&self) -> i64 {
         self.producers.first_unstable().unwrap_or(self.end())
     }
 
-    pub fn start(&self) -> i64 {
+    pub(crate) fn start(&self) -> i64 {
         self.log_start
     }
 
     /// Bytes stored.
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.segments().map(|s| s.size).sum()
     }
 
@@ -260,33 +265,33 @@ impl PartitionLog {
         }
     }
 
-    pub fn configure(&mut self, settings: Arc<Settings>) {
+    pub(crate) fn configure(&mut self, settings: Arc<Settings>) {
         self.settings = settings;
     }
 
-    /// From now on nothing is appended.
-    pub fn mark_deleted(&mut self) {
+    /// Makes every further append fail.
+    pub(crate) fn mark_deleted(&mut self) {
         self.deleted = true;
     }
 
-    pub fn is_deleted(&self) -> bool {
+    pub(crate) fn is_deleted(&self) -> bool {
         self.deleted
     }
 
-    pub fn sync(&mut self) -> io::Result<()> {
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
         if std::mem::take(&mut self.dirty) {
             self.files.log.sync_data()?;
         }
         Ok(())
     }
 
-    /// The file to sync, if it was written to since the last time: syncing needs no lock.
-    pub fn take_dirty(&mut self) -> Option<Arc<std::fs::File>> {
+    /// The file to sync, if it was written since the last call; syncing needs no lock.
+    pub(crate) fn take_dirty(&mut self) -> Option<Arc<std::fs::File>> {
         std::mem::take(&mut self.dirty).then(|| self.files.log.clone())
     }
 
-    /// Notes for the next start that nothing needs scanning; a crash leaves no such note.
-    pub fn close(&mut self) -> io::Result<()> {
+    /// Writes the clean-shutdown marker, so that the next start does not scan.
+    pub(crate) fn close(&mut self) -> io::Result<()> {
         self.sync()?;
         super::recovery::write_clean(&self.dir, &self.active, &self.producers)
     }

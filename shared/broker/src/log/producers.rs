@@ -1,13 +1,12 @@
-//! What a partition knows of its producers: epochs, the last sequence numbers, open transactions.
+//! The producers of a partition: epochs, last sequence numbers, open transactions.
 //!
 //! The rules are Kafka's (`ProducerAppendInfo`, `ProducerStateManager`): the last five batches of a producer are
-//! recognised when they come again, an older epoch is fenced, a gap in the sequence refused, and the first offset of the
+//! recognised when sent again, an older epoch is fenced, a gap in the sequence is refused, and the first offset of the
 //! oldest open transaction is the last stable offset.
-
-use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::batch::Header;
 use crate::codec::{Malformed, Reader, Writer};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// Batches of a producer that are recognised when sent again.
 const REMEMBERED: usize = 5;
@@ -22,7 +21,7 @@ struct Sent {
 
 /// One producer id in one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Producer {
+pub(crate) struct Producer {
     pub epoch: i16,
     sent: VecDeque<Sent>,
     pub last_timestamp: i64,
@@ -31,7 +30,7 @@ pub struct Producer {
 
 /// All producers of one partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Producers {
+pub(crate) struct Producers {
     by_id: HashMap<i64, Producer>,
     /// First offset of each open transaction, with its producer.
     open: BTreeMap<i64, i64>,
@@ -39,9 +38,9 @@ pub struct Producers {
 
 /// What to do with a batch.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Append,
-    /// Already stored at this offset: acknowledge again.
+    /// A duplicate, stored at this offset: acknowledge it again.
     Duplicate {
         base_offset: i64,
         timestamp: i64,
@@ -50,7 +49,7 @@ pub enum Verdict {
 
 /// Why a batch is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
+pub(crate) enum Refused {
     Epoch,
     Sequence,
     /// Not transactional while the producer's transaction is open.
@@ -58,8 +57,8 @@ pub enum Refused {
 }
 
 impl Producers {
-    /// Judges a data batch; changes nothing.
-    pub fn check(&self, batch: &Header) -> Result<Verdict, Refused> {
+    /// Checks a data batch without changing state.
+    pub(crate) fn check(&self, batch: &Header) -> Result<Verdict, Refused> {
         let Some(known) = self
             .by_id
             .get(&batch.producer_id)
@@ -98,8 +97,8 @@ impl Producers {
         Ok(Verdict::Append)
     }
 
-    /// Takes note of a stored data batch.
-    pub fn record(&mut self, batch: &Header) {
+    /// Updates the state after a data batch is stored.
+    pub(crate) fn record(&mut self, batch: &Header) {
         if batch.producer_id < 0 {
             return;
         }
@@ -132,8 +131,8 @@ impl Producers {
         }
     }
 
-    /// Takes note of a stored end-of-transaction marker.
-    pub fn end(&mut self, marker: &Header) {
+    /// Updates the state after an end-of-transaction marker is stored.
+    pub(crate) fn end(&mut self, marker: &Header) {
         let producer = self
             .by_id
             .entry(marker.producer_id)
@@ -154,33 +153,33 @@ impl Producers {
     }
 
     /// The first offset of the oldest open transaction.
-    pub fn first_unstable(&self) -> Option<i64> {
+    pub(crate) fn first_unstable(&self) -> Option<i64> {
         self.open.keys().next().copied()
     }
 
-    /// Where the producer's open transaction began, and the last stable offset once it is out of the way; `None` for the
+    /// The first offset of the producer's open transaction, and the last stable offset after it ends; `None` stands for the
     /// log's end.
-    pub fn open_transaction(&self, producer_id: i64) -> Option<(i64, Option<i64>)> {
+    pub(crate) fn open_transaction(&self, producer_id: i64) -> Option<(i64, Option<i64>)> {
         let first = self.by_id.get(&producer_id)?.transaction_start?;
         let next = self.open.keys().find(|&&start| start != first);
         Some((first, next.copied()))
     }
 
-    pub fn get(&self, producer_id: i64) -> Option<&Producer> {
+    pub(crate) fn get(&self, producer_id: i64) -> Option<&Producer> {
         self.by_id.get(&producer_id)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (i64, &Producer)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (i64, &Producer)> {
         self.by_id.iter().map(|(&id, producer)| (id, producer))
     }
 
     /// Forgets producers without an open transaction that were last heard of before `before_ms`.
-    pub fn expire(&mut self, before_ms: i64) {
+    pub(crate) fn expire(&mut self, before_ms: i64) {
         self.by_id
             .retain(|_, p| p.transaction_start.is_some() || p.last_timestamp >= before_ms);
     }
 
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
         out.count(self.by_id.len());
         for (&id, producer) in &self.by_id {
@@ -199,7 +198,7 @@ impl Producers {
         out.0
     }
 
-    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut input = Reader(bytes);
         let mut out = Self::default();
         for _ in 0..input.count()? {

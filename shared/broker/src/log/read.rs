@@ -1,27 +1,25 @@
-//! Reading a partition: which bytes of which file answer a fetch, and offsets by time.
+//! Reading a partition: finding the bytes for a fetch, and offsets by time.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use super::{
+    aborted::Aborted,
+    batch::{self, Header},
+    partition::PartitionLog,
+    records::Records,
+    segment::{Files, Segment},
+};
+use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
-use super::aborted::Aborted;
-use super::batch::{self, Header};
-use super::partition::PartitionLog;
-use super::records::Records;
-use super::segment::{Files, Segment};
-
-/// Whole batches, contiguous in one file.
+/// Complete batches, contiguous in one file.
 #[derive(Debug, Clone)]
-pub struct Slice {
+pub(crate) struct Slice {
     pub file: Arc<File>,
     pub position: u64,
     pub length: usize,
 }
 
-/// What a fetch finds.
+/// The result of a fetch from one partition.
 #[derive(Debug)]
-pub struct View {
+pub(crate) struct View {
     pub slice: Option<Slice>,
     pub high_watermark: i64,
     pub last_stable: i64,
@@ -30,9 +28,9 @@ pub struct View {
     pub aborted: Vec<Aborted>,
 }
 
-/// Why a fetch finds nothing.
+/// Why a fetch fails.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadError {
+pub(crate) enum ReadError {
     #[error("offset out of range")]
     OutOfRange,
     #[error("the partition was deleted")]
@@ -41,20 +39,20 @@ pub enum ReadError {
     Storage(#[from] io::Error),
 }
 
-/// What a fetch asks of one partition.
+/// A fetch from one partition.
 #[derive(Debug, Clone, Copy)]
-pub struct Ask {
+pub(crate) struct Ask {
     pub offset: i64,
     pub max_bytes: usize,
-    /// Leave out what open transactions wrote, and tell of the aborted.
+    /// Read committed: stop at the last stable offset and list aborted transactions.
     pub committed: bool,
-    /// Give the first batch even where it alone is larger than `max_bytes`.
+    /// Return the first batch even if it is larger than `max_bytes`.
     pub at_least_one: bool,
 }
 
 impl PartitionLog {
     /// Finds the batches from `ask.offset` on.
-    pub fn read(&self, ask: Ask) -> Result<View, ReadError> {
+    pub(crate) fn read(&self, ask: Ask) -> Result<View, ReadError> {
         if self.deleted {
             return Err(ReadError::Deleted);
         }
@@ -95,7 +93,7 @@ impl PartitionLog {
         Ok(view)
     }
 
-    /// The batches of one segment that answer, and the offset they end before; `None` when all lie further on.
+    /// The batches of one segment that match, and the offset that they end before; `None` if all are in later segments.
     fn slice(&self, segment: &Segment, ask: Ask, limit: i64) -> io::Result<Option<(Slice, i64)>> {
         if segment.next_offset <= ask.offset || segment.size == 0 {
             return Ok(None);
@@ -154,8 +152,8 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// The first record at or after `timestamp`, with its own: exact, or the start of its batch where that is compressed.
-    pub fn offset_at(&self, timestamp: i64) -> io::Result<Option<(i64, i64)>> {
+    /// Offset and timestamp of the first record at or after `timestamp`; of a compressed batch, the batch's start.
+    pub(crate) fn offset_at(&self, timestamp: i64) -> io::Result<Option<(i64, i64)>> {
         for segment in self.segments().filter(|s| s.max_timestamp >= timestamp) {
             let files = self.files_of(segment)?;
             for header in segment.headers(&files, segment.floor_timestamp(&files, timestamp)?) {
@@ -172,7 +170,7 @@ impl PartitionLog {
     }
 
     /// The record with the largest timestamp.
-    pub fn offset_of_newest(&self) -> io::Result<Option<(i64, i64)>> {
+    pub(crate) fn offset_of_newest(&self) -> io::Result<Option<(i64, i64)>> {
         let Some(newest) = self
             .segments()
             .map(|s| s.max_timestamp)

@@ -1,9 +1,9 @@
-//! The records inside an uncompressed batch: read for time look-up, compaction and validation, never otherwise.
+//! The records of an uncompressed batch: read for look-up by time, compaction and validation only.
 
 /// One record, its fields as slices of the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Record<'a> {
-    /// The whole record, length prefix included.
+pub(crate) struct Record<'a> {
+    /// The complete record, length prefix included.
     pub bytes: &'a [u8],
     pub offset_delta: i64,
     pub timestamp_delta: i64,
@@ -15,15 +15,15 @@ pub struct Record<'a> {
 /// The bytes are not records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("malformed record")]
-pub struct Malformed;
+pub(crate) struct Malformed;
 
 /// Iterates over the records after a batch header.
-pub struct Records<'a> {
+pub(crate) struct Records<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Records<'a> {
-    pub fn new(rest: &'a [u8]) -> Self {
+    pub(crate) fn new(rest: &'a [u8]) -> Self {
         Self { rest }
     }
 

@@ -1,19 +1,21 @@
-//! How a partition is found again at start-up.
+//! Opening a partition at start-up.
 //!
-//! Finished segments are believed by their seal. The newest is scanned batch by batch, checksums and all, from the
-//! producers' snapshot it began with, unless the broker was shut down in order and left a note of how it ended.
+//! The totals of finished segments come from their seal. The newest segment is scanned batch by batch with checksums,
+//! starting from its producers' snapshot, unless the clean-shutdown marker has its totals.
 
-use std::io;
-use std::path::Path;
-
-use super::producers::Producers;
-use super::segment::{self, Files, Segment};
-use crate::clock;
-use crate::codec::{Reader, Writer};
+use super::{
+    producers::Producers,
+    segment::{self, Files, Segment},
+};
+use crate::{
+    clock,
+    codec::{Reader, Writer},
+};
+use std::{io, path::Path};
 
 type Recovered = (Vec<Segment>, Segment, Files, Producers);
 
-pub fn recover(dir: &Path) -> io::Result<Recovered> {
+pub(crate) fn recover(dir: &Path) -> io::Result<Recovered> {
     super::compaction::remove_leftovers(dir)?;
     let clean = segment::read_whole(&dir.join(CLEAN));
     segment::remove(&dir.join(CLEAN))?;
@@ -33,7 +35,7 @@ pub fn recover(dir: &Path) -> io::Result<Recovered> {
                 segment
             }
         };
-        // A segment merged into the one before it by a compaction that was cut short.
+        // An interrupted compaction has merged this segment into the one before it.
         if sealed
             .last()
             .is_some_and(|previous| base < previous.next_offset)
@@ -68,7 +70,7 @@ fn bases(dir: &Path) -> io::Result<Vec<i64>> {
     Ok(out)
 }
 
-/// What was known of producers when the segment began.
+/// The producers' snapshot of a segment.
 pub(super) fn snapshot(dir: &Path, base: i64) -> Producers {
     let path = segment::path(dir, base, "producers");
     let read = segment::read_whole(&path).and_then(|bytes| Producers::decode(&bytes).ok());
@@ -80,8 +82,8 @@ pub(super) fn snapshot(dir: &Path, base: i64) -> Producers {
 
 const CLEAN: &str = "clean-shutdown";
 
-/// Notes how the newest segment ended.
-pub fn write_clean(dir: &Path, active: &Segment, producers: &Producers) -> io::Result<()> {
+/// Writes the clean-shutdown marker with the totals of the newest segment.
+pub(crate) fn write_clean(dir: &Path, active: &Segment, producers: &Producers) -> io::Result<()> {
     active.seal(dir)?;
     let mut out = Writer::default();
     out.i64(active.base)

@@ -1,26 +1,23 @@
-//! What leaves a partition by age, by size, or because a client asked: whole segments, oldest first.
+//! Deleting from a partition, by age, by size or by DeleteRecords: whole segments, oldest first.
 
-use std::io;
-use std::path::Path;
-
-use super::partition::PartitionLog;
-use super::segment;
+use super::{partition::PartitionLog, segment};
 use crate::codec::{Reader, Writer};
+use std::{io, path::Path};
 
 const LOG_START: &str = "log-start";
-/// A producer not heard of for so long is forgotten (Kafka's `producer.id.expiration.ms`).
+/// Milliseconds after which an idle producer is forgotten (Kafka's `producer.id.expiration.ms`).
 const PRODUCER_EXPIRY_MS: i64 = 86_400_000;
 
-/// The first offset that `DeleteRecords` left, where it was used.
-pub fn read_log_start(dir: &Path) -> Option<i64> {
+/// The file with the first offset that `DeleteRecords` kept.
+pub(crate) fn read_log_start(dir: &Path) -> Option<i64> {
     Reader(&segment::read_whole(&dir.join(LOG_START))?)
         .i64()
         .ok()
 }
 
 impl PartitionLog {
-    /// Drops the segments that the topic's `retention.ms` and `retention.bytes` no longer keep.
-    pub fn enforce_retention(&mut self, now: i64) -> io::Result<()> {
+    /// Deletes the segments that exceed the topic's `retention.ms` or `retention.bytes`.
+    pub(crate) fn enforce_retention(&mut self, now: i64) -> io::Result<()> {
         self.producers.expire(now - PRODUCER_EXPIRY_MS);
         if !self.settings.delete {
             return Ok(());
@@ -60,9 +57,9 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Moves the log's start to `offset` (the end for -1) and drops the segments before it; the new start, or `None`
-    /// when the offset lies outside the log.
-    pub fn delete_before(&mut self, offset: i64) -> io::Result<Option<i64>> {
+    /// Moves the log's start to `offset` (-1: the end) and deletes the segments before it. Returns the new start; `None` if
+    /// the offset is outside the log.
+    pub(crate) fn delete_before(&mut self, offset: i64) -> io::Result<Option<i64>> {
         let offset = if offset == -1 { self.end() } else { offset };
         if offset < 0 || offset > self.end() {
             return Ok(None);

@@ -1,41 +1,46 @@
-//! One segment of a partition: the log file and what stands beside it.
+//! One segment of a partition: the log file and the files beside it.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `<base>.log` | record batches as they came, base offsets rewritten |
+//! | `<base>.log` | record batches as received, base offsets rewritten |
 //! | `<base>.index` | the sparse index |
-//! | `<base>.aborted` | transactions whose abort marker lies in this segment |
-//! | `<base>.producers` | what was known of producers before the first batch |
-//! | `<base>.seal` | totals of a finished segment, so that start-up needn't scan it |
+//! | `<base>.aborted` | transactions whose abort marker is in this segment |
+//! | `<base>.producers` | the state of producers before the first batch |
+//! | `<base>.seal` | totals of a finished segment, so that start-up need not scan it |
 //!
 //! Only the newest segment is written to and keeps its files open.
 
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use super::aborted::{self, Aborted};
-use super::batch::{self, HEADER, Header};
-use super::index::{self, Entry};
-use super::producers::Producers;
-use crate::clock;
-use crate::codec::{self, Reader, Writer};
+use super::{
+    aborted::{self, Aborted},
+    batch::{self, HEADER, Header},
+    index::{self, Entry},
+    producers::Producers,
+};
+use crate::{
+    clock,
+    codec::{self, Reader, Writer},
+};
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Bytes of log between two index entries.
 const INDEX_EVERY: u64 = 4096;
 
 /// A segment's totals.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Segment {
+pub(crate) struct Segment {
     pub base: i64,
     /// One past the last offset.
     pub next_offset: i64,
     pub size: u64,
-    /// -1 while empty.
+    /// -1 if the segment is empty.
     pub max_timestamp: i64,
-    /// When the segment was begun, in wall-clock milliseconds.
+    /// Wall-clock milliseconds at which the segment was created.
     pub born_ms: i64,
     index_entries: u32,
     indexed: u64,
@@ -44,16 +49,16 @@ pub struct Segment {
 
 /// The open files of a segment.
 #[derive(Debug, Clone)]
-pub struct Files {
+pub(crate) struct Files {
     pub log: Arc<File>,
     index: Arc<File>,
 }
 
-pub fn path(dir: &Path, base: i64, kind: &str) -> PathBuf {
+pub(crate) fn path(dir: &Path, base: i64, kind: &str) -> PathBuf {
     dir.join(format!("{base:020}.{kind}"))
 }
 
-pub fn open_rw(path: &Path) -> io::Result<File> {
+pub(crate) fn open_rw(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
         .write(true)
@@ -62,15 +67,15 @@ pub fn open_rw(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Writes a small checksummed file so that it is either whole or absent.
-pub fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+/// Writes a small checksummed file atomically: after a crash it is complete or absent.
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("new");
     std::fs::write(&beside, codec::checked(content))?;
     std::fs::rename(&beside, path)
 }
 
-/// Reads what [`write_whole`] wrote; `None` when absent or damaged.
-pub fn read_whole(path: &Path) -> Option<Vec<u8>> {
+/// Reads what [`write_whole`] wrote; `None` if absent or damaged.
+pub(crate) fn read_whole(path: &Path) -> Option<Vec<u8>> {
     let bytes = std::fs::read(path).ok()?;
     codec::unchecked(&bytes).map(<[u8]>::to_vec)
 }
@@ -89,8 +94,8 @@ impl Segment {
         }
     }
 
-    /// Begins a segment: its producers' snapshot first, its log last.
-    pub fn create(
+    /// Creates a segment: its producers' snapshot first, its log last.
+    pub(crate) fn create(
         dir: &Path,
         base: i64,
         producers: &Producers,
@@ -105,14 +110,14 @@ impl Segment {
         Ok((segment, files))
     }
 
-    pub fn open(&self, dir: &Path) -> io::Result<Files> {
+    pub(crate) fn open(&self, dir: &Path) -> io::Result<Files> {
         let log = Arc::new(open_rw(&path(dir, self.base, "log"))?);
         let index = Arc::new(open_rw(&path(dir, self.base, "index"))?);
         Ok(Files { log, index })
     }
 
-    /// Reads a finished segment's totals; `None` when they are missing or don't fit the files.
-    pub fn sealed(dir: &Path, base: i64) -> Option<Self> {
+    /// Reads a finished segment's totals; `None` if they are missing or don't match the files.
+    pub(crate) fn sealed(dir: &Path, base: i64) -> Option<Self> {
         let bytes = read_whole(&path(dir, base, "seal"))?;
         let mut input = Reader(&bytes);
         let segment = Self {
@@ -133,7 +138,7 @@ impl Segment {
     }
 
     /// Marks the segment finished.
-    pub fn seal(&self, dir: &Path) -> io::Result<()> {
+    pub(crate) fn seal(&self, dir: &Path) -> io::Result<()> {
         let mut out = Writer::default();
         out.i64(self.next_offset)
             .u64(self.size)
@@ -145,15 +150,20 @@ impl Segment {
         write_whole(&path(dir, self.base, "seal"), &out.0)
     }
 
-    pub fn delete(&self, dir: &Path) -> io::Result<()> {
+    pub(crate) fn delete(&self, dir: &Path) -> io::Result<()> {
         for kind in ["seal", "log", "index", "aborted", "producers"] {
             remove(&path(dir, self.base, kind))?;
         }
         Ok(())
     }
 
-    /// Appends a batch whose offsets are assigned; on error nothing counts as written.
-    pub fn append(&mut self, files: &Files, header: &Header, bytes: &[u8]) -> io::Result<()> {
+    /// Appends a batch whose offsets are assigned. After an error the segment is as before.
+    pub(crate) fn append(
+        &mut self,
+        files: &Files,
+        header: &Header,
+        bytes: &[u8],
+    ) -> io::Result<()> {
         let prefix = batch::prefix(header.base_offset, header.size);
         let (head, body) = bytes.split_at(batch::REWRITTEN);
         if head == prefix {
@@ -172,7 +182,7 @@ impl Segment {
         self.count(files, header)
     }
 
-    /// Takes a batch at the end of the log into the totals and the index.
+    /// Adds a batch at the end of the log to the totals and the index.
     fn count(&mut self, files: &Files, header: &Header) -> io::Result<()> {
         if self.size >= self.indexed + INDEX_EVERY {
             let relative_offset = u32::try_from(header.base_offset - self.base);
@@ -207,8 +217,8 @@ impl Segment {
         Ok(())
     }
 
-    /// Adds the aborted transactions that overlap `from..upto`; whether later segments can't hold more.
-    pub fn collect_aborted(
+    /// Adds the aborted transactions that overlap `from..upto`. Returns whether later segments can't have more.
+    pub(crate) fn collect_aborted(
         &self,
         dir: &Path,
         from: i64,
@@ -222,9 +232,9 @@ impl Segment {
         aborted::collect(&file, self.aborted, from, upto, out)
     }
 
-    /// Begins a segment's totals anew from its log, cutting off what isn't a whole, right batch. Batches follow each other
-    /// without a gap, except in a segment that was compacted: `below` is then where the next one begins.
-    pub fn recover(
+    /// Recomputes a segment's totals from its log and truncates the log at the first incomplete or corrupt batch. Offsets have
+    /// no gaps, except in a compacted segment; `below` is then the base offset of the next segment.
+    pub(crate) fn recover(
         dir: &Path,
         base: i64,
         below: Option<i64>,
@@ -265,9 +275,9 @@ impl Segment {
         Ok((segment, files))
     }
 
-    /// Notes the transaction that a marker about to be stored aborts: before the marker, so that a failure in between
-    /// leaves the transaction open and not its records visible.
-    pub fn note_end(
+    /// Records the transaction that a marker is about to abort. This happens before the marker is stored, so that a failure in
+    /// between leaves the transaction open instead of its records visible.
+    pub(crate) fn note_end(
         &mut self,
         dir: &Path,
         header: &Header,
@@ -295,7 +305,7 @@ impl Segment {
     }
 
     /// The position of the last indexed batch that begins at or before `offset`.
-    pub fn floor_offset(&self, files: &Files, offset: i64) -> io::Result<u64> {
+    pub(crate) fn floor_offset(&self, files: &Files, offset: i64) -> io::Result<u64> {
         let base = self.base;
         index::floor(&files.index, self.index_entries, |e| {
             base + i64::from(e.relative_offset) <= offset
@@ -304,7 +314,7 @@ impl Segment {
     }
 
     /// The position of the last indexed batch that begins at or before `position`.
-    pub fn floor_position(&self, files: &Files, position: u64) -> io::Result<u64> {
+    pub(crate) fn floor_position(&self, files: &Files, position: u64) -> io::Result<u64> {
         index::floor(&files.index, self.index_entries, |e| {
             u64::from(e.position) <= position
         })
@@ -312,7 +322,7 @@ impl Segment {
     }
 
     /// The position of the last indexed batch before which every timestamp is below `timestamp`.
-    pub fn floor_timestamp(&self, files: &Files, timestamp: i64) -> io::Result<u64> {
+    pub(crate) fn floor_timestamp(&self, files: &Files, timestamp: i64) -> io::Result<u64> {
         index::floor(&files.index, self.index_entries, |e| {
             e.max_timestamp_before < timestamp
         })
@@ -320,7 +330,7 @@ impl Segment {
     }
 
     /// The batch headers from `position` on.
-    pub fn headers<'a>(&self, files: &'a Files, position: u64) -> Headers<'a> {
+    pub(crate) fn headers<'a>(&self, files: &'a Files, position: u64) -> Headers<'a> {
         Headers {
             log: &files.log,
             position,
@@ -330,7 +340,7 @@ impl Segment {
 }
 
 /// Iterates over the headers of a segment's batches.
-pub struct Headers<'a> {
+pub(crate) struct Headers<'a> {
     log: &'a File,
     position: u64,
     end: u64,
@@ -379,7 +389,7 @@ fn whole_batch(
         .filter(|_| buffer.starts_with(&prefix)))
 }
 
-pub fn remove(path: &Path) -> io::Result<()> {
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -1,18 +1,19 @@
 //! A partition written, damaged, opened again and read.
 
-use std::collections::BTreeMap;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
+use super::{
+    batch::{Header, Outcome, tests::batch},
+    partition::{AppendError, PartitionLog},
+    read::Ask,
+};
+use crate::{config::Fsync, settings::Settings};
 use bytes::Bytes;
 use proptest::prelude::*;
-
-use super::batch::{Header, Outcome, tests::batch};
-use super::partition::{AppendError, PartitionLog};
-use super::read::Ask;
-use crate::config::Fsync;
-use crate::settings::Settings;
+use std::{
+    collections::BTreeMap,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 fn settings(pairs: &[(&str, &str)]) -> Arc<Settings> {
     let overrides: BTreeMap<_, _> = pairs

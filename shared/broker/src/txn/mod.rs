@@ -1,39 +1,36 @@
-//! Transactions: who produces under which transactional id, what is open, and how it ends.
+//! The transaction coordinator: the producer of each transactional id, and its transaction.
 //!
-//! A decision is written to the journal first; the markers follow, before the client is answered, so that its next
-//! transaction never meets the last one. What a crash leaves decided is finished at start-up; what it leaves open stays
-//! open until its producer returns or its time is up.
+//! A decision is written to the journal first. The markers follow before the reply, so that a producer's next transaction
+//! never finds the last one unfinished. After a crash, start-up finishes decided transactions; open ones stay open until
+//! their producer returns or their timeout passes.
 
-pub mod record;
-pub mod state;
+pub(crate) mod record;
+pub(crate) mod state;
 mod upkeep;
 
-use std::collections::HashMap;
-use std::io;
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
-
-use crate::clock;
-use crate::config::Fsync;
-use crate::group::Groups;
-use crate::journal::Journal;
-use crate::log::AppendError;
-use crate::log::batch::Outcome;
-use crate::sync::lock;
-use crate::topics::Topics;
+use crate::{
+    clock,
+    config::Fsync,
+    group::Groups,
+    journal::Journal,
+    log::{AppendError, batch::Outcome},
+    topics::Topics,
+};
+use parking_lot::{Mutex, MutexGuard};
 use record::Entry;
 use state::{Phase, Refused, Transaction};
+use std::{collections::HashMap, io, path::Path, sync::Arc};
 
-/// An id not used for so long is forgotten (Kafka's `transactional.id.expiration.ms`).
+/// Milliseconds after which an unused id is forgotten (Kafka's `transactional.id.expiration.ms`).
 const EXPIRY_MS: i64 = 7 * 86_400_000;
-/// Producer ids noted as handed out at a time.
+/// Producer ids that are reserved in the journal at a time.
 const ID_BLOCK: i64 = 1000;
 
 /// Why a request fails.
 #[derive(Debug)]
-pub enum Error {
+pub(crate) enum Error {
     Refused(Refused),
-    /// The journal or a log can't be written; what was decided is finished later.
+    /// The journal or a log can't be written. A decision that is in the journal is finished later.
     Storage(io::Error),
 }
 
@@ -55,9 +52,9 @@ struct Ids {
     noted: i64,
 }
 
-/// See the module.
+/// All transactional ids, with their journal.
 #[derive(Debug)]
-pub struct Transactions {
+pub(crate) struct Transactions {
     by_id: Mutex<HashMap<String, Arc<Mutex<Transaction>>>>,
     ids: Mutex<Ids>,
     journal: Mutex<Journal>,
@@ -67,8 +64,8 @@ pub struct Transactions {
 }
 
 impl Transactions {
-    /// Opens the journal and finishes what a crash interrupted.
-    pub fn open(
+    /// Opens the journal and finishes the transactions that a crash interrupted.
+    pub(crate) fn open(
         data: &Path,
         fsync: Fsync,
         topics: Arc<Topics>,
@@ -109,24 +106,26 @@ impl Transactions {
     }
 
     fn all(&self) -> Vec<(String, Arc<Mutex<Transaction>>)> {
-        lock(&self.by_id)
+        self.by_id
+            .lock()
             .iter()
             .map(|(id, t)| (id.clone(), t.clone()))
             .collect()
     }
 
     fn get(&self, id: &str) -> Result<Arc<Mutex<Transaction>>, Refused> {
-        lock(&self.by_id)
+        self.by_id
+            .lock()
             .get(id)
             .cloned()
             .ok_or(Refused::InvalidProducerIdMapping)
     }
 
     /// A copy of every transaction, for listings.
-    pub fn list(&self) -> Vec<(String, Transaction)> {
+    pub(crate) fn list(&self) -> Vec<(String, Transaction)> {
         self.all()
             .into_iter()
-            .map(|(id, t)| (id, lock(&t).clone()))
+            .map(|(id, t)| (id, t.lock().clone()))
             .collect()
     }
 
@@ -140,19 +139,21 @@ impl Transactions {
             id: id.to_owned(),
             transaction: next,
         };
-        lock(&self.journal).append(&entry.encode())?;
+        self.journal.lock().append(&entry.encode())?;
         if let Entry::Put { transaction, .. } = entry {
             **current = transaction;
         }
         Ok(())
     }
 
-    /// A producer id that was never handed out before.
-    pub fn fresh_id(&self) -> io::Result<i64> {
-        let mut ids = lock(&self.ids);
+    /// A new producer id.
+    pub(crate) fn fresh_id(&self) -> io::Result<i64> {
+        let mut ids = self.ids.lock();
         if ids.next >= ids.noted {
             let below = ids.next + ID_BLOCK;
-            lock(&self.journal).append(&Entry::ProducerIds { below }.encode())?;
+            self.journal
+                .lock()
+                .append(&Entry::ProducerIds { below }.encode())?;
             ids.noted = below;
         }
         let id = ids.next;
@@ -160,8 +161,8 @@ impl Transactions {
         Ok(id)
     }
 
-    /// Gives the producer of a transactional id its epoch, aborting what its predecessor left open.
-    pub fn initialise(
+    /// Gives the producer of a transactional id its epoch and aborts its predecessor's open transaction.
+    pub(crate) fn initialise(
         &self,
         id: &str,
         timeout_ms: i32,
@@ -173,7 +174,7 @@ impl Transactions {
         if timeout_ms <= 0 || i64::from(timeout_ms) > self.max_timeout_ms {
             return Err(Refused::InvalidTransactionTimeout.into());
         }
-        let known = lock(&self.by_id).get(id).cloned();
+        let known = self.by_id.lock().get(id).cloned();
         let transaction = match known {
             Some(transaction) => transaction,
             None => {
@@ -181,13 +182,14 @@ impl Transactions {
                     self.fresh_id()?,
                     clock::now_ms(),
                 )));
-                lock(&self.by_id)
+                self.by_id
+                    .lock()
                     .entry(id.to_owned())
                     .or_insert(new)
                     .clone()
             }
         };
-        let mut transaction = lock(&transaction);
+        let mut transaction = transaction.lock();
         transaction.check_expected(expected)?;
         let mut expected = expected;
         match transaction.phase {
@@ -208,8 +210,8 @@ impl Transactions {
         Ok((transaction.producer_id, transaction.epoch))
     }
 
-    /// Takes partitions into the producer's transaction.
-    pub fn add_partitions(
+    /// Adds partitions to the producer's transaction.
+    pub(crate) fn add_partitions(
         &self,
         id: &str,
         producer: (i64, i16),
@@ -218,8 +220,13 @@ impl Transactions {
         self.add(id, producer, partitions, None)
     }
 
-    /// Takes a group's offsets into the producer's transaction.
-    pub fn add_group(&self, id: &str, producer: (i64, i16), group: &str) -> Result<(), Error> {
+    /// Adds a group's offsets to the producer's transaction.
+    pub(crate) fn add_group(
+        &self,
+        id: &str,
+        producer: (i64, i16),
+        group: &str,
+    ) -> Result<(), Error> {
         self.add(id, producer, &[], Some(group))
     }
 
@@ -234,32 +241,37 @@ impl Transactions {
             return Err(Refused::InvalidRequest.into());
         }
         let transaction = self.get(id)?;
-        let mut transaction = lock(&transaction);
+        let mut transaction = transaction.lock();
         if let Some(next) = transaction.add(producer, partitions, group, clock::now_ms())? {
             self.write(id, &mut transaction, next)?;
         }
         Ok(())
     }
 
-    /// Ends the producer's transaction; when this returns its records and offsets are visible or gone.
-    pub fn end(&self, id: &str, producer: (i64, i16), outcome: Outcome) -> Result<(), Error> {
+    /// Ends the producer's transaction. On return, its records and offsets are visible or discarded.
+    pub(crate) fn end(
+        &self,
+        id: &str,
+        producer: (i64, i16),
+        outcome: Outcome,
+    ) -> Result<(), Error> {
         if id.is_empty() {
             return Err(Refused::InvalidRequest.into());
         }
         let transaction = self.get(id)?;
-        let mut transaction = lock(&transaction);
+        let mut transaction = transaction.lock();
         if let Some(next) = transaction.end(producer, outcome, clock::now_ms())? {
             self.write(id, &mut transaction, next)?;
             if let Err(error) = self.finish(id, &mut transaction, outcome, false) {
-                // The decision stands, and the next round of the reaper finishes it.
+                // The decision is in the journal; the reaper finishes it in its next round.
                 tracing::error!(transactional_id = id, %error, "can't write transaction markers");
             }
         }
         Ok(())
     }
 
-    /// Runs `act` while the producer's transaction can't end, if it is open and `holds`.
-    pub fn within<T>(
+    /// Runs `act` if the producer's transaction is open and `holds`; the transaction can't end meanwhile.
+    pub(crate) fn within<T>(
         &self,
         id: &str,
         producer: (i64, i16),
@@ -267,7 +279,7 @@ impl Transactions {
         act: impl FnOnce() -> T,
     ) -> Result<T, Refused> {
         let transaction = self.get(id)?;
-        let transaction = lock(&transaction);
+        let transaction = transaction.lock();
         transaction.check(producer.0, producer.1)?;
         match transaction.phase {
             Phase::Prepared(_) => Err(Refused::ConcurrentTransactions),
@@ -282,8 +294,8 @@ impl Transactions {
         self.finish(id, transaction, Outcome::Abort, false)
     }
 
-    /// Writes the markers and notes that the transaction is over. After a crash (`again`) a partition that has its
-    /// marker already is left alone.
+    /// Writes the markers, then the end of the transaction to the journal. After a crash (`again`), partitions that have
+    /// their marker are skipped.
     fn finish(
         &self,
         id: &str,
@@ -297,7 +309,7 @@ impl Transactions {
                 continue;
             };
             if again {
-                let log = lock(&partition.log);
+                let log = partition.log.lock();
                 let open = log
                     .producers()
                     .get(producer_id)
@@ -314,12 +326,12 @@ impl Transactions {
         self.write(id, transaction, next)
     }
 
-    pub fn sync(&self) -> io::Result<()> {
-        lock(&self.journal).sync()
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.journal.lock().sync()
     }
 }
 
-/// A partition that is gone, or already at a higher epoch, needs no marker.
+/// A partition that was deleted or has a higher epoch needs no marker.
 fn settle(ended: Result<(), AppendError>) -> io::Result<()> {
     match ended {
         Err(AppendError::Storage(error)) => Err(error),

@@ -1,19 +1,20 @@
-//! What the transactions' journal holds.
-
-use std::collections::BTreeSet;
+//! The entries of the transactions' journal.
 
 use super::state::{Phase, Transaction};
-use crate::codec::{Malformed, Reader, Writer};
-use crate::log::batch::Outcome;
+use crate::{
+    codec::{Malformed, Reader, Writer},
+    log::batch::Outcome,
+};
+use std::collections::BTreeSet;
 
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Entry {
+pub(crate) enum Entry {
     Put {
         id: String,
         transaction: Transaction,
     },
-    /// Producer ids below this may have been handed out.
+    /// Producer ids below this may be in use.
     ProducerIds {
         below: i64,
     },
@@ -23,7 +24,7 @@ pub enum Entry {
 }
 
 impl Entry {
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
         match self {
             Self::Put { id, transaction: t } => {
@@ -56,7 +57,7 @@ impl Entry {
         out.0
     }
 
-    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut input = Reader(bytes);
         Ok(match input.u8()? {
             1 => Self::Put {

@@ -1,26 +1,25 @@
-//! The life of one transactional id: decisions without files or sockets, after Kafka's `TransactionCoordinator`.
+//! The state machine of one transactional id, without files or sockets, after Kafka's `TransactionCoordinator`.
 //!
-//! Every decision gives the next state to be written down before it counts.
-
-use std::collections::BTreeSet;
+//! Every decision returns the next state, which takes effect when it is in the journal.
 
 use crate::log::batch::Outcome;
+use std::collections::BTreeSet;
 
-/// The last epoch that is handed out: one more is left to fence its holder with.
+/// The last epoch that a producer gets; one more remains to fence it.
 const LAST_EPOCH: i16 = i16::MAX - 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     Empty,
     Ongoing,
-    /// Decided, markers perhaps not written yet.
+    /// Decided; some markers may not be written yet.
     Prepared(Outcome),
     Complete(Outcome),
 }
 
 impl Phase {
     /// As `DescribeTransactions` and `ListTransactions` spell it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Empty => "Empty",
             Self::Ongoing => "Ongoing",
@@ -34,7 +33,7 @@ impl Phase {
 
 /// Why a request is refused; each is the Kafka error of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
+pub(crate) enum Refused {
     InvalidProducerIdMapping,
     ProducerFenced,
     ConcurrentTransactions,
@@ -43,13 +42,13 @@ pub enum Refused {
     InvalidRequest,
 }
 
-/// See the module.
+/// The state of one transactional id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transaction {
+pub(crate) struct Transaction {
     pub producer_id: i64,
     /// -1 before the first `InitProducerId` is answered.
     pub epoch: i16,
-    /// What `producer_id` and `epoch` were before the last raise that the producer itself asked for; -1 for none.
+    /// `epoch` and `producer_id` before the last increase that the producer asked for; -1 if there was none.
     pub last_epoch: i16,
     pub last_producer_id: i64,
     pub timeout_ms: i32,
@@ -61,7 +60,7 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    pub fn new(producer_id: i64, now: i64) -> Self {
+    pub(crate) fn new(producer_id: i64, now: i64) -> Self {
         Self {
             producer_id,
             epoch: -1,
@@ -76,8 +75,8 @@ impl Transaction {
         }
     }
 
-    /// The producer is the current one.
-    pub fn check(&self, producer_id: i64, epoch: i16) -> Result<(), Refused> {
+    /// Checks that the producer is the current one.
+    pub(crate) fn check(&self, producer_id: i64, epoch: i16) -> Result<(), Refused> {
         if self.producer_id != producer_id {
             Err(Refused::InvalidProducerIdMapping)
         } else if self.epoch != epoch {
@@ -87,8 +86,8 @@ impl Transaction {
         }
     }
 
-    /// Whether a producer that says who it was may be initialised; `None`: it doesn't say.
-    pub fn check_expected(&self, expected: Option<(i64, i16)>) -> Result<(), Refused> {
+    /// Whether a producer may be initialised, by the id and epoch that it says it had; `None` if it says none.
+    pub(crate) fn check_expected(&self, expected: Option<(i64, i16)>) -> Result<(), Refused> {
         let Some((producer_id, epoch)) = expected else {
             return Ok(());
         };
@@ -102,13 +101,13 @@ impl Transaction {
         }
     }
 
-    /// Whether the producer id has no epoch left to hand out.
-    pub fn is_exhausted(&self) -> bool {
+    /// Whether the producer id has no epoch left.
+    pub(crate) fn is_exhausted(&self) -> bool {
         self.epoch >= LAST_EPOCH
     }
 
     /// A new epoch for the producer, or a new id once epochs run out. Its last transaction must have ended.
-    pub fn initialise(
+    pub(crate) fn initialise(
         &self,
         expected: Option<(i64, i16)>,
         timeout_ms: i32,
@@ -122,7 +121,7 @@ impl Transaction {
             started_ms: -1,
             ..self.clone()
         };
-        // The answer to the last raise was lost: the same answer again.
+        // The reply to the last increase was lost: repeat it.
         if let Some((producer_id, epoch)) = expected
             && self.epoch != -1
             && (producer_id, epoch) != (self.producer_id, self.epoch)
@@ -142,8 +141,8 @@ impl Transaction {
         next
     }
 
-    /// Takes partitions or a group into the transaction, beginning it if need be; `None` when they are in it already.
-    pub fn add(
+    /// Adds partitions or a group to the transaction and begins it if necessary; `None` if they are in it already.
+    pub(crate) fn add(
         &self,
         producer: (i64, i16),
         partitions: &[(String, i32)],
@@ -171,8 +170,8 @@ impl Transaction {
         Ok(Some(next))
     }
 
-    /// Decides how the transaction ends; `None` when it has ended that way before.
-    pub fn end(
+    /// Decides how the transaction ends; `None` if it has already ended that way.
+    pub(crate) fn end(
         &self,
         producer: (i64, i16),
         outcome: Outcome,
@@ -191,8 +190,8 @@ impl Transaction {
         }
     }
 
-    /// Takes the transaction away from its producer: aborted under a higher epoch.
-    pub fn fence(&self, now: i64) -> Self {
+    /// Fences the producer: aborts the transaction under a higher epoch.
+    pub(crate) fn fence(&self, now: i64) -> Self {
         Self {
             epoch: self.epoch.saturating_add(1),
             last_epoch: -1,
@@ -202,8 +201,8 @@ impl Transaction {
         }
     }
 
-    /// All markers are written.
-    pub fn complete(&self, outcome: Outcome, now: i64) -> Self {
+    /// The state after all markers are written.
+    pub(crate) fn complete(&self, outcome: Outcome, now: i64) -> Self {
         Self {
             phase: Phase::Complete(outcome),
             partitions: BTreeSet::new(),
@@ -213,8 +212,8 @@ impl Transaction {
         }
     }
 
-    /// Whether the producer has had its time.
-    pub fn is_overdue(&self, now: i64) -> bool {
+    /// Whether the transaction has exceeded its timeout.
+    pub(crate) fn is_overdue(&self, now: i64) -> bool {
         self.phase == Phase::Ongoing
             && self.started_ms.saturating_add(i64::from(self.timeout_ms)) < now
     }

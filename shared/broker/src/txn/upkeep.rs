@@ -1,19 +1,14 @@
-//! What is done about transactions without being asked: finishing after a crash, aborting the overdue, tidying up.
+//! Background work on transactions: finishing them after a crash, aborting overdue ones, forgetting unused ids.
 
+use super::{EXPIRY_MS, Transactions, record::Entry, settle, state::Phase};
+use crate::{clock, log::batch::Outcome};
 use std::io;
-
-use super::record::Entry;
-use super::state::Phase;
-use super::{EXPIRY_MS, Transactions, settle};
-use crate::clock;
-use crate::log::batch::Outcome;
-use crate::sync::lock;
 
 impl Transactions {
     /// Writes the markers of every decided transaction that lacks them.
-    pub fn finish_decided(&self) -> io::Result<()> {
+    pub(crate) fn finish_decided(&self) -> io::Result<()> {
         for (id, transaction) in self.all() {
-            let mut transaction = lock(&transaction);
+            let mut transaction = transaction.lock();
             if let Phase::Prepared(outcome) = transaction.phase {
                 self.finish(&id, &mut transaction, outcome, true)?;
             }
@@ -21,11 +16,12 @@ impl Transactions {
         Ok(())
     }
 
-    /// Aborts what is open in a partition but not known here: possible only after a power cut without syncs.
+    /// Aborts transactions that are open in a partition but not in the journal; possible only after a power cut without
+    /// syncs.
     pub(super) fn abort_orphans(&self) -> io::Result<()> {
         let mut open = std::collections::HashSet::new();
         for (_, transaction) in self.all() {
-            let transaction = lock(&transaction);
+            let transaction = transaction.lock();
             if transaction.phase == Phase::Ongoing {
                 open.extend(
                     transaction
@@ -38,7 +34,7 @@ impl Transactions {
         for topic in self.topics.all() {
             for (index, partition) in (0i32..).zip(&topic.partitions) {
                 let orphans: Vec<_> = {
-                    let log = lock(&partition.log);
+                    let log = partition.log.lock();
                     let in_transaction = log
                         .producers()
                         .iter()
@@ -62,12 +58,12 @@ impl Transactions {
         Ok(())
     }
 
-    /// Aborts and fences overdue transactions, finishes decided ones, forgets ids long unused.
-    pub fn reap(&self) -> io::Result<()> {
+    /// Aborts and fences overdue transactions, finishes decided ones, forgets unused ids.
+    pub(crate) fn reap(&self) -> io::Result<()> {
         let now = clock::now_ms();
         for (id, transaction) in self.all() {
-            // A transaction that is being worked on is not overdue by much.
-            let Ok(mut transaction) = transaction.try_lock() else {
+            // A transaction that is in use is not overdue by much.
+            let Some(mut transaction) = transaction.try_lock() else {
                 continue;
             };
             if let Phase::Prepared(outcome) = transaction.phase {
@@ -82,21 +78,23 @@ impl Transactions {
             } else if transaction.phase != Phase::Ongoing
                 && transaction.updated_ms < now - EXPIRY_MS
             {
-                lock(&self.journal).append(&Entry::Forget { id: id.clone() }.encode())?;
-                lock(&self.by_id).remove(&id);
+                self.journal
+                    .lock()
+                    .append(&Entry::Forget { id: id.clone() }.encode())?;
+                self.by_id.lock().remove(&id);
             }
         }
         self.maybe_rewrite()
     }
 
     fn maybe_rewrite(&self) -> io::Result<()> {
-        if !lock(&self.journal).wants_rewrite() {
+        if !self.journal.lock().wants_rewrite() {
             return Ok(());
         }
-        // Locked one after the other and kept, so that nobody writes between the copy and the rewrite.
-        let by_id = lock(&self.by_id);
-        let held: Vec<_> = by_id.iter().map(|(id, t)| (id, lock(t))).collect();
-        let ids = lock(&self.ids);
+        // All are locked until the rewrite is done, so that no change is lost between copy and rewrite.
+        let by_id = self.by_id.lock();
+        let held: Vec<_> = by_id.iter().map(|(id, t)| (id, t.lock())).collect();
+        let ids = self.ids.lock();
         let mut entries = vec![Entry::ProducerIds { below: ids.noted }.encode()];
         entries.extend(held.iter().map(|(id, t)| {
             Entry::Put {
@@ -105,6 +103,6 @@ impl Transactions {
             }
             .encode()
         }));
-        lock(&self.journal).rewrite(entries)
+        self.journal.lock().rewrite(entries)
     }
 }

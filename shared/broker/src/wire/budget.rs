@@ -1,41 +1,41 @@
-//! The memory that requests take while they are read, over all connections.
+//! The memory budget of requests while they are read, over all connections.
 //!
-//! A frame takes room as its bytes arrive, so that a connection that announces much and sends little holds little. Frames that
-//! wait for each other's room would wait for ever: where the pool is used up, one frame at a time is read to its end beside it.
-//! So all frames together take at most the pool, one frame more, and [`FREE`] a connection.
+//! A frame reserves memory as its bytes arrive, so a connection that announces much and sends little holds little. Frames
+//! that wait for each other's memory would deadlock, so when the pool is exhausted, one frame at a time is read outside it.
+//! All frames together take at most the pool, one frame more, and [`FREE`] bytes a connection.
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Bytes that a frame takes without asking.
-pub const FREE: usize = 64 << 10;
+/// Bytes of a frame that need no reservation.
+pub(super) const FREE: usize = 64 << 10;
 /// The pool: with one frame more of the largest size (100 MiB), 256 MiB.
 const POOL_KIB: usize = 156 << 10;
 
-/// See the module.
+/// The budget that all connections share.
 #[derive(Debug)]
-pub struct Room {
+pub(super) struct Budget {
     pool: Semaphore,
     last: Semaphore,
 }
 
-impl Default for Room {
+impl Default for Budget {
     fn default() -> Self {
         Self::of(POOL_KIB)
     }
 }
 
-impl Room {
-    pub fn of(pool_kib: usize) -> Self {
+impl Budget {
+    pub(super) fn of(pool_kib: usize) -> Self {
         Self {
             pool: Semaphore::new(pool_kib),
             last: Semaphore::new(1),
         }
     }
 
-    /// A frame of no bytes yet.
-    pub fn hold(&self) -> Held<'_> {
+    /// The reservation of a new frame, empty.
+    pub(super) fn hold(&self) -> Held<'_> {
         Held {
-            room: self,
+            budget: self,
             kib: 0,
             pool: None,
             last: None,
@@ -43,10 +43,10 @@ impl Room {
     }
 }
 
-/// The room of one frame; dropping it gives it back.
+/// The memory that one frame reserves; dropping it frees it.
 #[derive(Debug)]
-pub struct Held<'a> {
-    room: &'a Room,
+pub(super) struct Held<'a> {
+    budget: &'a Budget,
     kib: usize,
     pool: Option<SemaphorePermit<'a>>,
     last: Option<SemaphorePermit<'a>>,
@@ -56,18 +56,18 @@ impl<'a> Held<'a> {
     /// Waits until the frame may take `bytes` in all.
     ///
     /// # Errors
-    /// None but those of closed semaphores, which these never are.
-    pub async fn grow(&mut self, bytes: usize) -> anyhow::Result<()> {
+    /// Only if a semaphore is closed, which never happens.
+    pub(super) async fn grow(&mut self, bytes: usize) -> anyhow::Result<()> {
         let kib = bytes.saturating_sub(FREE).div_ceil(1024);
         if kib <= self.kib || self.last.is_some() {
             return Ok(());
         }
         let more = u32::try_from(kib - self.kib)?;
-        match self.room.pool.try_acquire_many(more) {
+        match self.budget.pool.try_acquire_many(more) {
             Ok(permit) => self.take(permit, kib),
             Err(_) => tokio::select! {
-                permit = self.room.pool.acquire_many(more) => self.take(permit?, kib),
-                permit = self.room.last.acquire() => self.last = Some(permit?),
+                permit = self.budget.pool.acquire_many(more) => self.take(permit?, kib),
+                permit = self.budget.last.acquire() => self.last = Some(permit?),
             },
         }
         Ok(())
@@ -81,8 +81,8 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// Lets the next frame be read beside the pool, if this one was: it is whole, and its answer may take long.
-    pub fn whole(&mut self) {
+    /// Called when the frame is complete: if it was read outside the pool, the next one may be.
+    pub(super) fn whole(&mut self) {
         self.last = None;
     }
 }

@@ -1,23 +1,22 @@
-//! A request taken apart as a connection takes it, and not carried out: what is fuzzed.
-
-use bytes::Bytes;
-use kafka_protocol::messages as m;
-use kafka_protocol::messages::ApiKey as K;
-use kafka_protocol::protocol::Decodable;
+//! Decoding a request without carrying it out, for fuzzing.
 
 use super::dispatch::Request;
-use crate::log::batch::{self, Header};
-use crate::log::records::Records;
+use crate::log::{
+    batch::{self, Header},
+    records::Records,
+};
+use bytes::Bytes;
+use kafka_protocol::{messages as m, messages::ApiKey as K, protocol::Decodable};
 
 /// Something to do with the type of a request.
-pub trait Typed {
+pub(crate) trait Typed {
     type Out;
 
     fn with<T: Decodable + PartialEq + std::fmt::Debug>(self) -> Self::Out;
 }
 
 /// Does it with the type of `api`'s requests; `None` where it isn't served.
-pub fn typed<W: Typed>(api: K, what: W) -> Option<W::Out> {
+pub(crate) fn typed<W: Typed>(api: K, what: W) -> Option<W::Out> {
     Some(match api {
         K::Produce => what.with::<m::ProduceRequest>(),
         K::Fetch => what.with::<m::FetchRequest>(),
@@ -55,11 +54,11 @@ pub fn typed<W: Typed>(api: K, what: W) -> Option<W::Out> {
     })
 }
 
-/// Takes apart one frame, without its length, and the batches of a `Produce`.
+/// Decodes one frame, without its length, and the batches of a `Produce`.
 ///
 /// # Errors
-/// As for a connection, which would be closed; a batch that is refused is no error here, since its client is told.
-pub fn frame(bytes: Bytes) -> anyhow::Result<()> {
+/// If a connection would be closed for it. A refused batch is no error, because the reply reports it.
+pub(crate) fn frame(bytes: Bytes) -> anyhow::Result<()> {
     let request = Request::parse(bytes)?;
     if request.api == K::Produce {
         produce(&request.decode()?);
@@ -79,14 +78,14 @@ impl Typed for Body<'_> {
 }
 
 /// # Panics
-/// When a batch is read beyond its end: a defect.
+/// If a batch is read beyond its end, which is a bug.
 fn produce(request: &m::ProduceRequest) {
     let partitions = request.topic_data.iter().flat_map(|t| &t.partition_data);
     for bytes in partitions.filter_map(|p| p.records.as_ref()) {
         if let Ok(header) = Header::validate(bytes) {
             assert_eq!(header.size, bytes.len(), "a valid batch is a whole one");
         }
-        // A fuzzer finds no checksum, so the records are read whatever it says.
+        // A fuzzer can't produce a valid checksum, so the records are read even with a wrong one.
         batch::marker_outcome(bytes);
         let records = bytes.get(batch::HEADER..).unwrap_or_default();
         let read: usize = Records::new(records)

@@ -1,15 +1,18 @@
-//! From the bytes of a request to the bytes of its answer.
-
-use bytes::{Buf, Bytes, BytesMut};
-use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
-use kafka_protocol::protocol::{Decodable, Encodable};
+//! Decoding a request, calling its handler, encoding the reply.
 
 use super::lengths;
-use crate::api::{self, Context, Node, versions};
-use crate::reply::Reply;
+use crate::{
+    api::{self, Context, Node, versions},
+    reply::Reply,
+};
+use bytes::{Buf, Bytes, BytesMut};
+use kafka_protocol::{
+    messages::{ApiKey, RequestHeader, ResponseHeader},
+    protocol::{Decodable, Encodable},
+};
 
-/// A request taken apart as far as its header.
-pub struct Request {
+/// A request whose header is decoded.
+pub(crate) struct Request {
     pub api: ApiKey,
     pub version: i16,
     pub correlation_id: i32,
@@ -21,8 +24,8 @@ impl Request {
     /// Reads the header of a frame.
     ///
     /// # Errors
-    /// When it is no Kafka request, or one that isn't served; the connection is to be closed, as Kafka does.
-    pub fn parse(mut frame: Bytes) -> anyhow::Result<Self> {
+    /// If it is not a Kafka request or not a supported one. The connection must be closed, as Kafka does.
+    pub(crate) fn parse(mut frame: Bytes) -> anyhow::Result<Self> {
         anyhow::ensure!(
             frame.len() >= 8,
             "a frame of {} bytes is no request",
@@ -58,8 +61,8 @@ impl Request {
         })
     }
 
-    /// The bytes that come before the answer's body.
-    pub fn answer_header(&self) -> anyhow::Result<BytesMut> {
+    /// The header of the reply.
+    pub(crate) fn answer_header(&self) -> anyhow::Result<BytesMut> {
         let mut out = BytesMut::new();
         let header = ResponseHeader::default().with_correlation_id(self.correlation_id);
         header.encode(&mut out, self.api.response_header_version(self.version))?;
@@ -69,8 +72,8 @@ impl Request {
     /// The body.
     ///
     /// # Errors
-    /// When it is malformed; the connection is to be closed, as Kafka does.
-    pub fn decode<T: Decodable>(&self) -> anyhow::Result<T> {
+    /// If it is malformed. The connection must be closed, as Kafka does.
+    pub(crate) fn decode<T: Decodable>(&self) -> anyhow::Result<T> {
         lengths::decode(&self.body, self.version)
     }
 }
@@ -83,11 +86,15 @@ fn plain(version: i16, response: &impl Encodable) -> anyhow::Result<Option<Reply
     Ok(Some(reply))
 }
 
-/// Carries out a request; `None` where the client wants no answer.
+/// Carries out a request; `None` if the client wants no reply.
 ///
 /// # Errors
-/// When the request can't be decoded; the connection is to be closed.
-pub async fn answer(node: &Node, context: &Context, r: &Request) -> anyhow::Result<Option<Reply>> {
+/// If the request can't be decoded. The connection must be closed.
+pub(crate) async fn answer(
+    node: &Node,
+    context: &Context,
+    r: &Request,
+) -> anyhow::Result<Option<Reply>> {
     let v = r.version;
     match r.api {
         ApiKey::Produce => match api::produce::answer(node, v, r.decode()?) {

@@ -1,50 +1,50 @@
-//! Requests as a connection brings them: frames of a length and as many bytes, read within limits.
+//! Reading frames within limits: a length and as many bytes.
 //!
-//! The buffer grows with what arrives, at most to twice that, never to what a length announces. A frame that has begun is whole
-//! before its time is up, or the connection ends; between two frames it may be silent for longer.
+//! The buffer grows with the bytes that arrive, to at most twice as many, never with the announced length. A started frame
+//! must be complete within the request timeout; between frames the longer idle timeout applies.
 
-use std::time::Duration;
-
+use super::budget::{Budget, FREE, Held};
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::timeout;
-
-use super::room::{FREE, Held, Room};
+use std::time::Duration;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    time::timeout,
+};
 
 /// Largest request (Kafka's `socket.request.max.bytes`): one that carries records.
-pub const MAX_PRODUCE: usize = 100 << 20;
-/// Largest request of any other kind, as large as a record is by default: Kafka keeps what such a request says as a record.
-pub const MAX_OTHER: usize = 1 << 20;
-/// The key of `Produce`, with which its frames begin.
+pub(super) const MAX_PRODUCE: usize = 100 << 20;
+/// Largest other request: the default size of a record, since Kafka stores the content of such requests as records.
+pub(super) const MAX_OTHER: usize = 1 << 20;
+/// The API key of `Produce`, the first two bytes of its frames.
 const PRODUCE: [u8; 2] = [0, 0];
-/// The least that is read at a time.
+/// The smallest read.
 const STEP: usize = 4 << 10;
 
-/// How long a connection may take.
+/// Timeouts of a connection.
 #[derive(Debug, Clone, Copy)]
-pub struct Times {
+pub(crate) struct Times {
     /// From a frame's first byte to its last.
     pub frame: Duration,
-    /// Between two frames, and for taking an answer.
+    /// Between two frames, and for reading a reply.
     pub idle: Duration,
 }
 
-/// One request, and the room that it takes.
+/// One request, and the part of the budget that it holds.
 #[derive(Debug)]
-pub struct Frame<'a> {
+pub(super) struct Frame<'a> {
     pub bytes: Bytes,
     pub held: Held<'a>,
 }
 
 /// The frames of one connection.
-pub struct Frames<R> {
+pub(super) struct Frames<R> {
     from: R,
     input: BytesMut,
     times: Times,
 }
 
 impl<R: AsyncRead + Unpin> Frames<R> {
-    pub fn new(from: R, times: Times) -> Self {
+    pub(super) fn new(from: R, times: Times) -> Self {
         Self {
             from,
             input: BytesMut::new(),
@@ -52,13 +52,16 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         }
     }
 
-    /// The next frame; `None` when the client is done, or silent for too long.
+    /// The next frame; `None` if the client closes the connection or the idle timeout passes.
     ///
     /// # Errors
-    /// When a frame is too large, is not whole in time, or the connection ends within it.
-    pub async fn next<'a>(&mut self, room: &'a Room) -> anyhow::Result<Option<Frame<'a>>> {
+    /// If a frame is too large or not complete in time, or the connection ends within it.
+    pub(super) async fn next<'a>(
+        &mut self,
+        budget: &'a Budget,
+    ) -> anyhow::Result<Option<Frame<'a>>> {
         if self.input.is_empty() {
-            // Lets go of the memory of a large request.
+            // Frees the memory of a large request.
             self.input = BytesMut::new();
             self.input.reserve(STEP);
             let begun = timeout(self.times.idle, self.from.read_buf(&mut self.input)).await;
@@ -66,14 +69,14 @@ impl<R: AsyncRead + Unpin> Frames<R> {
                 return Ok(None);
             }
         }
-        match timeout(self.times.frame, self.whole(room)).await {
+        match timeout(self.times.frame, self.whole(budget)).await {
             Ok(frame) => frame.map(Some),
             Err(_) => anyhow::bail!("a request was not whole within {:?}", self.times.frame),
         }
     }
 
-    async fn whole<'a>(&mut self, room: &'a Room) -> anyhow::Result<Frame<'a>> {
-        let mut held = room.hold();
+    async fn whole<'a>(&mut self, budget: &'a Budget) -> anyhow::Result<Frame<'a>> {
+        let mut held = budget.hold();
         self.fill(4, &mut held).await?;
         let length = usize::try_from(self.input.get_i32()).unwrap_or(usize::MAX);
         anyhow::ensure!(
@@ -95,7 +98,8 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         Ok(Frame { bytes, held })
     }
 
-    /// Reads until `count` bytes are there; what comes after a large request is left, so that nothing keeps its memory.
+    /// Reads until the buffer has `count` bytes. After a large request no bytes of the next one are read, which would keep
+    /// its memory.
     async fn fill(&mut self, count: usize, held: &mut Held<'_>) -> anyhow::Result<()> {
         while self.input.len() < count {
             let (have, left) = (self.input.len(), count - self.input.len());

@@ -1,31 +1,33 @@
-//! Bodies of requests, decoded once every length in them is known to be possible.
+//! Decoding request bodies after every length in them is checked against the bytes that are left.
 //!
 //! The generated decoders of `kafka-protocol` 0.18 allocate an array from the length on the wire before they read its first
 //! element (`Vec::with_capacity` in `Array` and `CompactArray`): a frame of 18 bytes asks for 150 GB. Nothing else of theirs
 //! that a request uses takes memory from a length: strings and bytes are slices of the frame, and checked.
 //!
-//! Which numbers of a request are lengths is known to its decoder only; a second parser of all requests in all versions could
-//! drift from it. So the decoder itself is asked: it runs over a buffer that replaces each number too large to be the length
-//! of an array, and sees from what the decoder does next what the number was.
+//! Only the decoder knows which numbers of a request are lengths; a second parser for all requests in all versions could
+//! drift from it. So the decoder itself runs over a buffer that replaces each number too large to be an array's length. What
+//! the decoder reads next shows what the number was.
 //!
-//! - A varint is a length, a tag or a count of tags. It is replaced by that of an empty array or string. Where the decoder then
-//!   asks for a slice it was the length of one, and the slice is given as long as it really is; else the request is refused.
-//! - An `i32` may also be any number at all. It is replaced by 0: asked for a slice next, it was the length of one. A second
-//!   run replaces the others by -2, which every decoder of an array refuses, and which as a plain number changes nothing in what
-//!   is read after it. When that run goes well, the true numbers are decoded.
+//! - A varint is a length, a tag or a count of tags. It is replaced by the length of an empty array or string. If the decoder
+//!   then reads a slice, it was a slice's length, and the slice is returned in its true length; else the request is refused.
+//! - An `i32` may also be a plain number. It is replaced by 0. If the decoder then reads a slice, it was a slice's length. A
+//!   second run replaces the others by -2, which every array decoder refuses; as a plain number it changes nothing in what is
+//!   read after it. If that run succeeds, the true numbers are decoded.
 //!
-//! So an array has at most as many elements as bytes are left, and at most [`Limits::elements`]; up to [`FEW`] are taken at their
-//! word, and the decoder finds that they are missing. A request has at most [`Limits::reads`] fields, since a decoded element
-//! takes thirty times its bytes: this bounds what a request takes in memory to about 50 MB, while its records, which are
-//! slices, may have any size.
+//! So an array has at most as many elements as bytes are left, and at most [`Limits::elements`]. Lengths up to [`FEW`] are not
+//! replaced; the decoder itself finds missing elements. A request has at most [`Limits::reads`] fields, since a decoded
+//! element takes up to thirty times its bytes. This bounds a decoded request to about 50 MB; records are slices of the frame
+//! and may have any size.
 
 use bytes::{Buf, Bytes, TryGetError};
-use kafka_protocol::protocol::Decodable;
-use kafka_protocol::protocol::buf::{ByteBuf, NotEnoughBytesError};
+use kafka_protocol::protocol::{
+    Decodable,
+    buf::{ByteBuf, NotEnoughBytesError},
+};
 
-/// What one request may hold.
+/// Limits of one request.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub(super) struct Limits {
     /// Elements of one array.
     pub elements: usize,
     /// Numbers, strings and slices in all.
@@ -37,19 +39,19 @@ const LIMITS: Limits = Limits {
     reads: 1_000_000,
 };
 
-/// No number up to this is replaced: what a varint of one byte can say, so that tags and booleans stay as they are.
+/// Numbers up to this are not replaced: the largest varint of one byte, so that tags and booleans stay as they are.
 const FEW: usize = 127;
 
-/// Told in place of an `i32`: a slice or an array of it is empty.
+/// Replaces an `i32` in the first run: the length of an empty slice or array.
 const EMPTY: i32 = 0;
-/// Told in place of an `i32` that is no slice's length: an array of it is an error.
+/// Replaces an `i32` that is not a slice's length in the second run: an error as an array's length.
 const IMPOSSIBLE: i32 = -2;
 
 /// Decodes the body of a request.
 ///
 /// # Errors
-/// When it is malformed, or has more than a request may.
-pub fn decode<T: Decodable>(body: &Bytes, version: i16) -> anyhow::Result<T> {
+/// If it is malformed or exceeds the limits.
+pub(super) fn decode<T: Decodable>(body: &Bytes, version: i16) -> anyhow::Result<T> {
     decode_within(LIMITS, body, version)
 }
 
@@ -88,13 +90,13 @@ enum Refused {
 struct Survey {
     limits: Limits,
     rest: Bytes,
-    /// Told in place of an `i32`.
+    /// What replaces an `i32`.
     tell: i32,
     /// How many `i32`s were replaced.
     numbers: usize,
-    /// Those that are lengths of slices, in order.
+    /// The indices of those that are lengths of slices, ascending.
     slices: Vec<usize>,
-    /// Replaced just now: what the decoder does next shows what it is.
+    /// The number that was just replaced; the next read shows what it is.
     claim: Option<Claim>,
     /// Bytes to come of a varint that was looked at.
     varint: usize,
@@ -117,7 +119,7 @@ impl Survey {
         }
     }
 
-    /// What the run says about the request.
+    /// The result of the run.
     fn end<T>(mut self, decoded: anyhow::Result<T>) -> anyhow::Result<T> {
         let open = self
             .claim
@@ -157,7 +159,7 @@ impl Survey {
         left.min(self.limits.elements).max(FEW)
     }
 
-    /// The `i32` to tell in place of `value`.
+    /// The replacement of `value`.
     fn number(&mut self, value: i32) -> i32 {
         let most = self.most(self.rest.len());
         let Some(large) = usize::try_from(value).ok().filter(|&v| v > most) else {

@@ -1,43 +1,47 @@
-//! Connections: frames in, answers out, one request of a connection after the other as Kafka does.
+//! Connections: frames in, replies out. A connection's requests are handled one after the other, as in Kafka.
 
-pub mod check;
-pub mod dispatch;
+mod budget;
+pub(crate) mod check;
+pub(crate) mod dispatch;
 mod frames;
 mod lengths;
-mod room;
 
-use std::sync::Arc;
-
+use crate::{
+    api::{Context, Node},
+    hooks::{Fate, Hooks},
+};
+use budget::Budget;
 use bytes::BytesMut;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-
-use crate::api::{Context, Node};
-use crate::hooks::{Fate, Hooks};
 use dispatch::Request;
 use frames::{Frame, Frames};
-use room::Room;
+use std::sync::Arc;
+use tokio::{net::TcpStream, time::timeout};
 
-pub use frames::Times;
+pub(crate) use frames::Times;
 
-/// What every connection shares.
+/// State that all connections share.
 #[derive(Debug)]
-pub struct Shared {
+pub(crate) struct Shared {
     pub node: Node,
     pub hooks: Hooks,
     pub advertised: Option<(String, u16)>,
     times: Times,
-    room: Room,
+    budget: Budget,
 }
 
 impl Shared {
-    pub fn new(node: Node, hooks: Hooks, advertised: Option<(String, u16)>, times: Times) -> Self {
+    pub(crate) fn new(
+        node: Node,
+        hooks: Hooks,
+        advertised: Option<(String, u16)>,
+        times: Times,
+    ) -> Self {
         Self {
             node,
             hooks,
             advertised,
             times,
-            room: Room::default(),
+            budget: Budget::default(),
         }
     }
 }
@@ -45,8 +49,8 @@ impl Shared {
 /// Serves a connection until it ends.
 ///
 /// # Errors
-/// When the client goes away in the middle of a frame, is too slow, or sends what is no request.
-pub async fn serve(mut stream: TcpStream, shared: Arc<Shared>) -> anyhow::Result<()> {
+/// If the client closes the connection within a frame, is too slow, or sends no valid request.
+pub(crate) async fn serve(mut stream: TcpStream, shared: Arc<Shared>) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
     let local = stream.local_addr()?;
     let mut context = Context {
@@ -61,7 +65,7 @@ pub async fn serve(mut stream: TcpStream, shared: Arc<Shared>) -> anyhow::Result
     let (from, mut to) = stream.split();
     let mut frames = Frames::new(from, shared.times);
     let mut output = BytesMut::new();
-    while let Some(Frame { bytes, held }) = frames.next(&shared.room).await? {
+    while let Some(Frame { bytes, held }) = frames.next(&shared.budget).await? {
         let request = Request::parse(bytes)?;
         context.version = request.version;
         context.client_id.clone_from(&request.client_id);
@@ -70,7 +74,7 @@ pub async fn serve(mut stream: TcpStream, shared: Arc<Shared>) -> anyhow::Result
             return Ok(());
         }
         let header = request.answer_header()?;
-        // The request has been carried out: its memory is not for a client to keep that doesn't take the answer.
+        // The request is done. Its memory is freed before the reply, which a slow client may take long to read.
         drop((request, held));
         if let Some(reply) = reply {
             let written = reply.write(&header, &mut output, &mut to);

@@ -1,9 +1,10 @@
-//! Topics made, changed and deleted.
-
-use rdkafka::admin::{AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier};
-use rdkafka::consumer::Consumer;
+//! Creating, changing and deleting topics.
 
 use super::clients::{Rig, WAIT, admin, create, send};
+use rdkafka::{
+    admin::{AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier},
+    consumer::Consumer,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_are_made_grown_described_and_deleted() {

@@ -1,15 +1,16 @@
-//! A broker in a folder of its own, and clients for it.
+//! A broker in a temporary folder, and clients for it.
 
-use std::time::{Duration, Instant};
-
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Message, OwnedMessage};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{
+    Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    config::ClientConfig,
+    consumer::{BaseConsumer, Consumer},
+    message::{Message, OwnedMessage},
+    producer::{FutureProducer, FutureRecord, Producer},
+};
 use sightline_broker::{Broker, Config};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 pub const WAIT: Duration = Duration::from_secs(20);

@@ -1,12 +1,12 @@
-//! What a crash leaves.
-
-use std::io::BufRead;
-use std::process::{Command, Stdio};
-
-use rdkafka::producer::Producer;
-use sightline_broker::{Broker, Config, Error};
+//! Recovery after a crash.
 
 use super::clients::{Rig, WAIT, create, producer, send, values};
+use rdkafka::producer::Producer;
+use sightline_broker::{Broker, Config, Error};
+use std::{
+    io::BufRead,
+    process::{Command, Stdio},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_and_topics_outlive_a_crash_and_a_shutdown() {

@@ -1,26 +1,23 @@
-//! The frames that fuzzing starts from: real requests, made here, and what fuzzing found worth keeping.
+//! The seeds of the fuzz target `frames`: real requests, which are written here, and inputs that fuzzing found.
 
-use std::path::{Path, PathBuf};
-
+use super::{clients::Rig, wire::Raw};
 use bytes::{Bytes, BytesMut};
-use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
-use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::offset_commit_request::{
-    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+use kafka_protocol::{
+    messages::{
+        AddPartitionsToTxnRequest, ApiKey, ApiVersionsRequest, CreateTopicsRequest, FetchRequest,
+        JoinGroupRequest, MetadataRequest, OffsetCommitRequest, ProduceRequest, RequestHeader,
+        SyncGroupRequest, TopicName,
+        create_topics_request::{CreatableTopic, CreatableTopicConfig},
+        fetch_request::{FetchPartition, FetchTopic},
+        join_group_request::JoinGroupRequestProtocol,
+        metadata_request::MetadataRequestTopic,
+        offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+        produce_request::{PartitionProduceData, TopicProduceData},
+        sync_group_request::SyncGroupRequestAssignment,
+    },
+    protocol::{Encodable, Request, StrBytes},
 };
-use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
-use kafka_protocol::messages::{
-    AddPartitionsToTxnRequest, ApiKey, ApiVersionsRequest, CreateTopicsRequest, FetchRequest,
-    JoinGroupRequest, MetadataRequest, OffsetCommitRequest, ProduceRequest, RequestHeader,
-    SyncGroupRequest, TopicName,
-};
-use kafka_protocol::protocol::{Encodable, Request, StrBytes};
-
-use super::clients::Rig;
-use super::wire::Raw;
+use std::path::{Path, PathBuf};
 
 /// Set, the test writes the seeds instead of comparing them.
 const WRITE: &str = "SIGHTLINE_WRITE_SEEDS";

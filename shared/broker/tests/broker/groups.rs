@@ -1,12 +1,11 @@
 //! Consumer groups through librdkafka.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::{Offset, TopicPartitionList};
-
 use super::clients::{Rig, WAIT, assigned, poll_until};
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer},
+};
+use std::{collections::BTreeSet, time::Duration};
 
 fn partitions(consumer: &BaseConsumer) -> BTreeSet<i32> {
     consumer

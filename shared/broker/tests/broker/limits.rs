@@ -1,12 +1,12 @@
-//! What one client can't do to the others.
-
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
-
-use sightline_broker::{Broker, Config};
+//! Limits that keep one client from affecting the others.
 
 use super::clients::{Rig, WAIT};
+use sightline_broker::{Broker, Config};
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
 
 /// ApiVersions 0, correlation id 5, no client id.
 const ASK: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 5, 0xff, 0xff];

@@ -1,4 +1,4 @@
-//! The broker through real clients: librdkafka, and raw requests where it has no call for something.
+//! The broker through librdkafka, and through raw requests for what librdkafka does not send.
 #![allow(clippy::unwrap_used)]
 
 mod admin;

@@ -1,13 +1,13 @@
-//! Records in, the same records out.
-
-use std::time::Duration;
-
-use rdkafka::consumer::Consumer;
-use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
-use rdkafka::producer::FutureRecord;
-use rdkafka::{Offset, TopicPartitionList};
+//! Records that are produced come back unchanged.
 
 use super::clients::{Rig, WAIT, read, send};
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::Consumer,
+    message::{Header, Headers, Message, OwnedHeaders},
+    producer::FutureRecord,
+};
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_values_headers_and_every_codec_come_out_as_they_went_in() {

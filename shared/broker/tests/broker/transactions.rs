@@ -1,13 +1,9 @@
-//! Transactions, as their readers and their zombies see them.
-
-use std::time::{Duration, Instant};
-
-use rdkafka::consumer::Consumer;
-use rdkafka::producer::Producer;
-use rdkafka::{Offset, TopicPartitionList};
-use sightline_broker::ApiKey;
+//! Transactions, as seen by read-committed consumers and fenced producers.
 
 use super::clients::{Rig, WAIT, poll_until, send};
+use rdkafka::{Offset, TopicPartitionList, consumer::Consumer, producer::Producer};
+use sightline_broker::ApiKey;
+use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn committed_records_are_seen_aborted_and_open_ones_are_not() {

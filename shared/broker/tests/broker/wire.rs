@@ -1,17 +1,19 @@
-//! Every request in every version announced: the answer decodes, and the connection lives on.
-
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
-use bytes::{Bytes, BytesMut};
-use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, ApiVersionsResponse, FetchRequest, FetchResponse, RequestHeader,
-    ResponseHeader, TopicName,
-};
-use kafka_protocol::protocol::{Decodable, Encodable, Request, StrBytes};
-use rdkafka::producer::Producer;
+//! Every request in every announced version: the reply decodes, and the connection stays open.
 
 use super::clients::{Rig, WAIT, send};
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::{
+    messages::{
+        ApiKey, ApiVersionsRequest, ApiVersionsResponse, FetchRequest, FetchResponse,
+        RequestHeader, ResponseHeader, TopicName,
+    },
+    protocol::{Decodable, Encodable, Request, StrBytes},
+};
+use rdkafka::producer::Producer;
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
 
 /// A connection that requests are written to by hand.
 pub struct Raw(TcpStream);

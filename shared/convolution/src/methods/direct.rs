@@ -224,10 +224,10 @@ impl Direct {
             unsafe { amx::compute((self.precision, steps), shape, views, units, panels) };
             return;
         }
-        let mut places = [Pixel::default(); BLOCK];
+        let mut pixels = [Pixel::default(); BLOCK];
         let mut first = units.start;
         while first < units.end {
-            let block = &mut places[..BLOCK.min(units.end - first)];
+            let block = &mut pixels[..BLOCK.min(units.end - first)];
             self.place(shape, views, first, block);
             for slice in slices {
                 let panel = self.panel(shape, views, slice);
@@ -267,7 +267,7 @@ impl Direct {
     }
 
     /// Computes the offsets at which the output pixels from `first` on read and write.
-    fn place(&self, shape: &Shape, views: &Views, first: usize, places: &mut [Pixel]) {
+    fn place(&self, shape: &Shape, views: &Views, first: usize, pixels: &mut [Pixel]) {
         let Shape {
             stride, padding, ..
         } = *shape;
@@ -277,21 +277,21 @@ impl Direct {
         let words = |numbers: usize| numbers * self.precision.bytes() / WORD;
         let (mut n, in_image) = (first / output.pixels(), first % output.pixels());
         let (mut y, mut x) = (in_image / output.width, in_image % output.width);
-        let mut places = places.iter_mut();
-        while places.len() > 0 {
+        let mut pixels = pixels.iter_mut();
+        while pixels.len() > 0 {
             let start = n * input.stride
                 + (y * stride + inset) * input.row()
                 + (x * stride + inset) * input.channels;
-            let mut place = Pixel {
+            let mut pixel = Pixel {
                 input: words(start),
                 output: output.at(n, y, x),
                 residual: residual.at(n, y, x),
             };
-            for to in places.by_ref().take(output.width - x) {
-                *to = place;
-                place.input += words(stride * input.channels);
-                place.output += output.channels;
-                place.residual += output.channels;
+            for to in pixels.by_ref().take(output.width - x) {
+                *to = pixel;
+                pixel.input += words(stride * input.channels);
+                pixel.output += output.channels;
+                pixel.residual += output.channels;
             }
             x = 0;
             y += 1;

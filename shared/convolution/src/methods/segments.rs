@@ -60,8 +60,8 @@ impl Steps {
         (0..self.count).map(move |number| {
             let step = self.at(number);
             let (run, in_run) = (step / in_run, step % in_run);
-            let (place, in_span) = (in_run / in_span, in_run % in_span);
-            (run * row + place * pixel + in_span * self.words * WORD) as u32
+            let (tap, in_span) = (in_run / in_span, in_run % in_span);
+            (run * row + tap * pixel + in_span * self.words * WORD) as u32
         })
     }
 
@@ -186,13 +186,10 @@ mod tests {
             let offsets: Vec<u32> = steps.offsets(height, (row, apart * WORD)).collect();
             assert_eq!(offsets.len() * steps.words, total);
             for (number, word) in taken.iter().enumerate() {
-                let (place, k) = (word / words, word % words);
+                let (tap, k) = (word / words, word % words);
                 let within = number % steps.words * WORD;
                 let found = offsets[number / steps.words] as usize + within;
-                assert_eq!(
-                    found,
-                    place / width * row + (place % width * apart + k) * WORD
-                );
+                assert_eq!(found, tap / width * row + (tap % width * apart + k) * WORD);
             }
         }
         assert!(Steps::of((1, 1), 3).is_none());

@@ -1,18 +1,19 @@
 //! The decoders are held to what the survey takes them for: whatever they read, in every version served.
 
-use std::fmt::Debug;
-
-use bytes::{BufMut, BytesMut};
-use kafka_protocol::messages::{
-    ApiKey, JoinGroupRequest, MetadataRequest, OffsetCommitRequest, ProduceRequest, TopicName,
-};
-use kafka_protocol::protocol::{Encodable, StrBytes};
-use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
-
 use super::*;
-use crate::api::versions::SERVED;
-use crate::wire::check::{Typed, typed};
+use crate::{
+    api::versions::SERVED,
+    wire::check::{Typed, typed},
+};
+use bytes::{BufMut, BytesMut};
+use kafka_protocol::{
+    messages::{
+        ApiKey, JoinGroupRequest, MetadataRequest, OffsetCommitRequest, ProduceRequest, TopicName,
+    },
+    protocol::{Encodable, StrBytes},
+};
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+use std::fmt::Debug;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
