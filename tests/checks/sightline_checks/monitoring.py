@@ -16,7 +16,7 @@ import urllib.request
 from collections import Counter
 from pathlib import Path
 
-MONITORING = Path(__file__).resolve().parent.parent / "k8s" / "monitoring"
+MONITORING = Path(__file__).resolve().parents[3] / "k8s" / "monitoring"
 # What only a machine with a GPU exports.
 GPU = "sightline_gpu_"
 # What a Grafana would put in: the window of a rate, and the choice "all" of a variable.

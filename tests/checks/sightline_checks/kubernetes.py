@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The Kubernetes manifests, held against the API of three Kubernetes versions and against the binaries. Needs no cluster.
 
-usage: tests/kubernetes-check [--write] FOLDER
+usage: tests/checks/sightline_checks/kubernetes.py [--write] FOLDER
 
 FOLDER holds the binaries: ingest, preprocess, infer, postprocess, sightline; cargo's target/debug is one.
 
@@ -31,7 +31,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 K8S = ROOT / "k8s"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sightline" / "kubernetes-check"
 OVERLAYS = ("local", "aws", "gpu")
@@ -548,7 +548,7 @@ def operator_rule():
     for path in sorted((K8S / "monitoring/rules").glob("*.yml")):
         groups += yaml.safe_load(path.read_text())["groups"]
     text = yaml.safe_dump({"groups": groups}, sort_keys=False, width=4096, allow_unicode=True)
-    head = "# Made from k8s/monitoring/rules by 'tests/kubernetes-check --write'.\napiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\n"
+    head = "# Made from k8s/monitoring/rules by 'tests/checks/sightline_checks/kubernetes.py --write'.\napiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\n"
     return head + "metadata:\n  name: sightline\n  namespace: sightline\nspec:\n" + "".join(f"  {line}\n" for line in text.splitlines())
 
 
@@ -584,7 +584,7 @@ def main():
     if write:
         RULE.write_text(rule)
     elif RULE.read_text() != rule:
-        problem(RULE.relative_to(ROOT), "is not what 'tests/kubernetes-check --write' makes of the rules")
+        problem(RULE.relative_to(ROOT), "is not what 'tests/checks/sightline_checks/kubernetes.py --write' makes of the rules")
     dashboards()
     custom = custom_schemas()
     rendered = {overlay: render(overlay) for overlay in OVERLAYS}

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """docker-compose.yml, Dockerfile and k8s/monitoring/prometheus.yml, held against the binaries. Needs no Docker.
 
-usage: tests/compose-check FOLDER
+usage: tests/checks/sightline_checks/compose.py FOLDER
 
 FOLDER holds the binaries: ingest, preprocess, infer, postprocess, sightline; cargo's target/debug is one.
 
@@ -24,7 +24,7 @@ import sys
 import venv
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sightline" / "compose-check"
 PACKAGE = "PyYAML==6.0.3"
 SERVICES = ("ingest", "preprocess", "infer", "postprocess")

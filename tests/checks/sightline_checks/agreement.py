@@ -2,7 +2,7 @@
 """What Pillow says of the files that the test 'mutations' kept, beside what preprocess made of them.
 
 usage: SIGHTLINE_TEST_VERDICTS=FOLDER cargo test --workspace --test mutations
-       tests/agreement FOLDER          (needs Pillow and NumPy)
+       tests/checks/sightline_checks/agreement.py FOLDER          (needs Pillow and NumPy)
 
 Prints how often both read a file, both refuse it, or one alone reads it, each disagreement by its class with an example, and
 how far the tensors of those that both read lie apart.
