@@ -8,11 +8,9 @@
 use bytes::Bytes;
 use sightline_contracts::ResultEvent;
 use sightline_storage::{Objects, StorageSettings, Store};
-use sightline_testkit::{Bootstrap, Process, eventually_within, free_port, http_status};
-use std::{
-    collections::BTreeMap, fs, os::unix::process::CommandExt, path::Path, process::Command,
-    time::Duration,
-};
+use sightline_testkit::servers::{Binaries, Services};
+use sightline_testkit::{Bootstrap, eventually_within};
+use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duration};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const KEYS: [&str; 7] = [
@@ -24,29 +22,6 @@ const KEYS: [&str; 7] = [
     "日本/é.jpg",
     "q?a=b&c#d.jpg",
 ];
-
-/// Starts a service with the AWS variables that the script has set, and waits until it is ready.
-fn start(name: &str, kafka: &Bootstrap) -> Process {
-    let http = format!("127.0.0.1:{}", free_port().unwrap());
-    let process = Process::start(
-        Command::new(env!("CARGO_BIN_EXE_sightline-under-test"))
-            .arg0(name)
-            .args(["--kafka-bootstrap", kafka.as_str(), "--http-listen", &http])
-            .args(["--log", "error"]),
-    );
-    eventually_within(PATIENCE, name, || {
-        (http_status(&http, "/readyz").ok()? == 200).then_some(())
-    });
-    process.unwrap()
-}
-
-fn create_topics(kafka: &Bootstrap) {
-    let status = Command::new(env!("CARGO_BIN_EXE_sightline-under-test"))
-        .args(["topics", "create", "--partitions", "3", "--kafka-bootstrap"])
-        .arg(kafka.as_str())
-        .status();
-    assert!(status.unwrap().success());
-}
 
 /// All results by record key, as kcat prints them: a line each.
 fn kcat(kafka: &Bootstrap) -> BTreeMap<String, ResultEvent> {
@@ -72,10 +47,9 @@ fn kcat(kafka: &Bootstrap) -> BTreeMap<String, ResultEvent> {
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_become_results_that_kcat_reads() {
     let kafka = Bootstrap::from_env().expect("SIGHTLINE_TEST_BOOTSTRAP names Apache Kafka");
-    create_topics(&kafka);
-    let services: Vec<_> = ["ingest", "preprocess", "infer", "postprocess"]
-        .map(|name| start(name, &kafka))
-        .into();
+    // They find S3 by the AWS variables that the script has set.
+    let binaries = Binaries::at(Path::new(env!("CARGO_BIN_EXE_sightline-under-test")));
+    let services = Services::start(binaries.unwrap(), &kafka, 3, PATIENCE).unwrap();
     let store = Store::connect(&StorageSettings::default()).await.unwrap();
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
     let image = Bytes::from(fs::read(samples.join("bus__0018.jpg")).unwrap());

@@ -2,7 +2,7 @@
 //! service goes on and each has its outcome.
 //!
 //! `SIGHTLINE_TEST_MUTATIONS` sets how many, `SIGHTLINE_TEST_SEED` where they begin. With `SIGHTLINE_TEST_VERDICTS=FOLDER`
-//! each file is kept there with what became of it, for `tests/agreement`, which asks Pillow about the same files.
+//! each file is kept there with what became of it, for `tests/check agreement`, which asks Pillow about the same files.
 #![allow(clippy::unwrap_used)]
 
 use futures::{StreamExt as _, stream};

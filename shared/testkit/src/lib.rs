@@ -1,5 +1,6 @@
-//! Real parts for the tests: a Kafka to talk to, clients for it, raw requests where a client would hide the answer, and
-//! child processes that are gone when the test is; and pictures that mean harm ([`hostile`]). Used by tests only.
+//! Real parts for the tests: clients for Kafka, raw requests where a client would hide the answer, child processes that end
+//! with the test, and hostile images ([`hostile`]). With the feature `servers` also Kafka, S3 servers, Prometheus and the
+//! four services. Used by tests only.
 //!
 //! Nothing here sleeps for a fixed time: every wait has a condition and a deadline.
 
@@ -15,6 +16,8 @@ pub mod hostile;
 mod memory;
 mod net;
 mod process;
+#[cfg(feature = "servers")]
+pub mod servers;
 mod unique;
 mod wait;
 #[cfg(feature = "kafka")]

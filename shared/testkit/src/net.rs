@@ -1,19 +1,42 @@
 //! Ports and plain HTTP on loopback.
 
-use std::io::{Read as _, Write as _};
+use std::collections::BTreeSet;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::wait::eventually_within;
 
-/// A port that nobody listened on a moment ago.
+/// Below the ports that Linux gives to clients: no connection takes one before the server that it is meant for.
+const PORTS: Range<u16> = 10_000..30_000;
+/// The ports that this process has been given.
+static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+/// A port that nobody listened on a moment ago; never the same one twice in a process.
 ///
 /// # Errors
-/// The kernel has none to give.
+/// All ports that were tried are taken.
 pub fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut last = None;
+    for _ in 0..1000 {
+        let port = fastrand::u16(PORTS);
+        if given.contains(&port) {
+            continue;
+        }
+        match TcpListener::bind(("127.0.0.1", port)) {
+            Ok(_) => {
+                given.insert(port);
+                return Ok(port);
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| ErrorKind::AddrInUse.into()))
 }
 
 /// Waits until something accepts connections at `address`; panics after `limit`.
@@ -52,4 +75,16 @@ fn get(address: &str, path: &str) -> Result<(u16, String)> {
     let (head, body) = answer.split_once("\r\n\r\n").context("not HTTP")?;
     let status = head.split(' ').nth(1).context("no status")?.parse()?;
     Ok((status, body.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_free_and_given_once() {
+        let ports: BTreeSet<_> = (0..200).map(|_| free_port().unwrap()).collect();
+        assert_eq!(ports.len(), 200);
+        assert!(ports.iter().all(|port| PORTS.contains(port)));
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::wait::eventually_within;
+use crate::wait::{eventually_within, within};
 
 /// A running child, killed (SIGKILL, by its pid) and reaped when dropped.
 #[derive(Debug)]
@@ -59,6 +59,22 @@ impl Process {
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         eventually_within(limit, "the child ends", || self.ended())
     }
+
+    /// Asks it to stop (SIGTERM) and does not wait; for several that stop side by side.
+    pub fn ask_to_stop(&mut self) {
+        // Its pid may be another's once it has ended.
+        if self.ended().is_none() {
+            let _ = self.signal("TERM");
+        }
+    }
+
+    /// Asks it to stop (SIGTERM) and waits; kills it when it has not ended after `limit`.
+    pub fn stop(&mut self, limit: Duration) {
+        self.ask_to_stop();
+        if within(limit, || self.ended()).is_none() {
+            self.kill();
+        }
+    }
 }
 
 impl Drop for Process {
@@ -77,6 +93,14 @@ mod tests {
         let proc = format!("/proc/{}", process.pid());
         drop(process);
         assert!(!std::path::Path::new(&proc).exists());
+    }
+
+    #[test]
+    fn a_child_that_does_not_stop_is_killed() {
+        let script = "trap '' TERM; while :; do sleep 0.05; done";
+        let mut process = Process::start(Command::new("sh").args(["-c", script])).unwrap();
+        process.stop(Duration::from_millis(200));
+        assert!(process.ended().is_some());
     }
 
     #[test]

@@ -16,14 +16,19 @@ pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
 pub fn eventually_within<T>(
     limit: Duration,
     what: &str,
-    mut condition: impl FnMut() -> Option<T>,
+    condition: impl FnMut() -> Option<T>,
 ) -> T {
+    within(limit, condition).unwrap_or_else(|| panic!("not within {limit:?}: {what}"))
+}
+
+/// Asks until `condition` gives a value; none when it gives none within `limit`.
+pub fn within<T>(limit: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
-        if let Some(value) = condition() {
-            return value;
+        match condition() {
+            Some(value) => return Some(value),
+            None if Instant::now() >= deadline => return None,
+            None => std::thread::sleep(Duration::from_millis(10)),
         }
-        assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
-        std::thread::sleep(Duration::from_millis(10));
     }
 }

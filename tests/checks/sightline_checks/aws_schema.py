@@ -1,19 +1,18 @@
-"""Prints the schema of the AWS provider for the types that a folder of Terraform files uses.
+"""The schema of the AWS provider for the types that a folder of Terraform files uses.
 
 It is read out of bindings to the provider, which were generated from that schema and are a package like any other: they name
 each argument and block, its type and whether it must be given, and each attribute that AWS fills in. What they do not say is
 which optional arguments AWS fills in when they are left out, and what the provider checks beyond types.
-
-usage: extract.py WHEEL TERRAFORM_FOLDER
 """
 
 import io
 import json
 import pathlib
 import re
-import sys
 import tarfile
 import zipfile
+
+from .report import die
 
 TYPES = {"string": "string", "number": "number", "boolean": "bool", "any": "dynamic"}
 GETTERS = {
@@ -54,11 +53,10 @@ class Binding:
     def __init__(self, code, declarations):
         heads = list(re.finditer(r"^ *class (\w+) extends cdktn\.(\w+) \{$", code, re.M))
         ends = [head.start() for head in heads[1:]] + [len(code)]
-        self.classes = {head[1]: code[head.start() : end] for head, end in zip(heads, ends)}
+        self.classes = {head[1]: code[head.start() : end] for head, end in zip(heads, ends, strict=True)}
         self.top = next(head[1] for head in heads if head[2] in ("TerraformResource", "TerraformDataSource", "TerraformEphemeralResource"))
         self.mappers = {
-            name: body
-            for _, name, body in re.findall(r"^( *)function (\w+)ToHclTerraform\(struct\) \{\n(.*?)^\1\}$", code, re.M | re.S)
+            name: body for _, name, body in re.findall(r"^( *)function (\w+)ToHclTerraform\(struct\) \{\n(.*?)^\1\}$", code, re.M | re.S)
         }
         self.demanded = {}
         for _, interface, body in re.findall(r"^( *)(?:export )?interface (\w+)[^\n]*\{\n(.*?)^\1\}$", declarations, re.M | re.S):
@@ -128,9 +126,10 @@ class Binding:
         return found
 
 
-def main(wheel, folder):
+def schema(wheel, folder):
+    """The schema, as JSON."""
     files = bindings(wheel)
-    schema = {"resource_schemas": {}, "data_source_schemas": {}, "ephemeral_resource_schemas": {}}
+    found = {"resource_schemas": {}, "data_source_schemas": {}, "ephemeral_resource_schemas": {}}
     for kind, type in used(folder):
         head, place = KINDS[kind]
         path = next(
@@ -142,10 +141,6 @@ def main(wheel, folder):
             None,
         )
         if path is None:
-            sys.exit(f"the AWS provider has no {kind} {type}")
-        schema[place][type] = Binding(files[path], files[path.removesuffix(".js") + ".d.ts"]).schema()
-    json.dump(schema, sys.stdout, indent=1, sort_keys=True)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+            die(f"the AWS provider has no {kind} {type}")
+        found[place][type] = Binding(files[path], files[path.removesuffix(".js") + ".d.ts"]).schema()
+    return json.dumps(found, indent=1, sort_keys=True)

@@ -1,8 +1,6 @@
-#!/usr/bin/env python3
 """What Pillow says of the files that the test 'mutations' kept, beside what preprocess made of them.
 
-usage: SIGHTLINE_TEST_VERDICTS=FOLDER cargo test --workspace --test mutations
-       tests/agreement FOLDER          (needs Pillow and NumPy)
+The test keeps the files: SIGHTLINE_TEST_VERDICTS=FOLDER cargo test --workspace --test mutations
 
 Prints how often both read a file, both refuse it, or one alone reads it, each disagreement by its class with an example, and
 how far the tensors of those that both read lie apart.
@@ -21,7 +19,6 @@ import collections
 import io
 import json
 import re
-import sys
 import warnings
 from pathlib import Path
 
@@ -41,10 +38,7 @@ def pillow(data):
             image.load()
             image = ImageOps.exif_transpose(image).convert("RGB")
         width, height = image.size
-        if width <= height:
-            size = (RESIZED, RESIZED * height // width)
-        else:
-            size = (RESIZED * width // height, RESIZED)
+        size = (RESIZED, RESIZED * height // width) if width <= height else (RESIZED * width // height, RESIZED)
         image = image.resize(size, Image.BILINEAR)
         left, top = (round((edge - SIZE) / 2) for edge in image.size)
         image = image.crop((left, top, left + SIZE, top + SIZE))
@@ -53,8 +47,12 @@ def pillow(data):
         return None, f"{type(error).__name__}: {error}"[:90]
 
 
-def main():
-    folder = Path(sys.argv[1])
+def arguments(parser):
+    parser.add_argument("folder", type=Path, help="where the test has kept the files")
+
+
+def main(given):
+    folder = given.folder
     Image.MAX_IMAGE_PIXELS = 100_000_000
     counts, classes, apart = collections.Counter(), collections.defaultdict(list), []
     for line in (folder / "verdicts.jsonl").read_text().splitlines():
@@ -83,7 +81,9 @@ def main():
         print(f"{count:6} {count / total:7.2%}  {what}")
     apart.sort(reverse=True)
     same = sum(share <= 0.01 for share, *_ in apart)
-    print(f"of those that both read, {same} of {len(apart)} have tensors that differ by more than 2 in at most 1 % of the values; the others:")
+    print(
+        f"of those that both read, {same} of {len(apart)} have tensors that differ by more than 2 in at most 1 % of the values; the others:"
+    )
     kinds = collections.Counter(what.split(":")[0] for share, what, _ in apart if share > 0.01)
     for kind, count in kinds.most_common():
         example = next(number for share, what, number in apart if share > 0.01 and what.startswith(kind))
@@ -93,7 +93,4 @@ def main():
         print(f"{len(found):6}  {key}")
         for what, number, why in found[:2]:
             print(f"          {number}: {what}  {why}")
-
-
-if __name__ == "__main__":
-    main()
+    return 0

@@ -1,22 +1,30 @@
-#!/usr/bin/env python3
 """The expressions of k8s/monitoring against a running Prometheus that has loaded its rules.
 
-parse URL        every expression parses; alerts, their texts and tests, and dashboards are complete
-data URL BEGIN   every expression returned a number since BEGIN (seconds since 1970)
+- parse: every expression parses; alerts, their texts and tests, and dashboards are complete;
+- observe: puts images and broken images into the bucket of the services that SIGHTLINE_TEST_HTTP names, and demands that
+  every expression returns a number meanwhile. 'sightline' and the AWS variables are what 'tests/services run' and
+  'tests/minio run' set.
+
+'tests/prometheus run' says where Prometheus is.
 """
 
 import json
 import math
+import os
 import re
+import subprocess
 import sys
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections import Counter
-from pathlib import Path
 
-MONITORING = Path(__file__).resolve().parent.parent / "k8s" / "monitoring"
+from .environment import ROOT
+from .report import die
+
+MONITORING = ROOT / "k8s" / "monitoring"
+FIXTURES = ROOT / "tests" / "fixtures"
 # What only a machine with a GPU exports.
 GPU = "sightline_gpu_"
 # What a Grafana would put in: the window of a rate, and the choice "all" of a variable.
@@ -59,8 +67,7 @@ class Page:
 
 def fill(expression, values):
     """The expression with Grafana's variables put in, regular expressions as they are."""
-    filled = re.sub(r"\$\{?(\w+)\}?", lambda m: (BUILT_IN | values)[m[1]], expression)
-    return filled
+    return re.sub(r"\$\{?(\w+)\}?", lambda m: (BUILT_IN | values)[m[1]], expression)
 
 
 def without_thresholds(expression):
@@ -104,7 +111,7 @@ def parse(prometheus):
     everything = pages()
     uids = [page.json["uid"] for page in everything]
     for page in everything:
-        values = {name: "x" for name in page.variables}
+        values = dict.fromkeys(page.variables, "x")
         for where, expression in page.expressions():
             parses(where, expression, values)
         problems += [f"{page.name}: {text}" for text in page_problems(page, uids)]
@@ -139,9 +146,9 @@ def alert_problems(rules):
     headings = {line.lstrip("# ").lower() for line in (MONITORING / "README.md").read_text().splitlines() if line.startswith("#")}
     fires, quiet = set(), set()
     for file in (MONITORING / "rules" / "tests").glob("*.yml"):
-        for case in file.read_text().split("- eval_time:")[1:]:
+        for rest in file.read_text().split("- eval_time:")[1:]:
             # Up to the next test: its name comes after this case.
-            case = case.split("\n  - name:")[0]
+            case = rest.split("\n  - name:")[0]
             (fires if "exp_labels" in case else quiet).add(re.search(r"alertname: (\w+)", case)[1])
     alerts = [rule for rule in rules if rule["type"] == "alerting"]
     if not alerts:
@@ -209,16 +216,49 @@ def data(prometheus, begin):
     return not missing and not bad
 
 
-def main():
-    match sys.argv[1:]:
-        case ["parse", url]:
-            return parse(Prometheus(url))
-        case ["data", url, begin]:
-            return data(Prometheus(url), float(begin))
-        case _:
-            print(__doc__, file=sys.stderr)
-            sys.exit(2)
+def put(path, key):
+    """Puts a file into the bucket."""
+    place = os.environ
+    keys = f"{place['AWS_ACCESS_KEY_ID']}:{place['AWS_SECRET_ACCESS_KEY']}"
+    signed = ["--aws-sigv4", f"aws:amz:{place['AWS_REGION']}:s3", "--user", keys, "--header", "x-amz-content-sha256: UNSIGNED-PAYLOAD"]
+    url = f"{place['AWS_ENDPOINT_URL']}/images/{key}"
+    subprocess.run(["curl", "--silent", "--show-error", "--fail-with-body", *signed, "--upload-file", path, url], check=True)
 
 
-if __name__ == "__main__":
-    sys.exit(0 if main() else 1)
+def scraped(prometheus):
+    """How many targets answer."""
+    found = prometheus.get("query", query="sum(up)")["result"]
+    return int(found[0]["value"][1]) if found else 0
+
+
+def observe(prometheus):
+    targets = os.environ.get("SIGHTLINE_TEST_HTTP", "").split()
+    if not targets:
+        die("SIGHTLINE_TEST_HTTP names no services")
+    # A rate sees what happens between two scrapes: nothing may happen before the first.
+    deadline = time.monotonic() + 30
+    while scraped(prometheus) != len(targets):
+        if time.monotonic() > deadline:
+            die(f"not all of {' '.join(targets)} answer to Prometheus after 30 s")
+        time.sleep(0.2)
+    begin = time.time()
+    bench = ["sightline", "bench", "pipeline", "--rate", "10", "--seconds", "20", FIXTURES / "scenes"]
+    with subprocess.Popen(bench, stdout=sys.stderr) as load:
+        # Enough, and often enough, for an alert to be raised: a page shows alerts, too.
+        for turn in range(1, 6):
+            time.sleep(1)
+            for path in sorted((FIXTURES / "broken").iterdir()):
+                put(path, f"broken/{turn}-{path.name}")
+    if load.returncode:
+        die("the load failed")
+    return data(prometheus, begin)
+
+
+def arguments(parser):
+    parser.add_argument("what", choices=("parse", "observe"))
+
+
+def main(given):
+    url = os.environ.get("SIGHTLINE_TEST_PROMETHEUS") or die("SIGHTLINE_TEST_PROMETHEUS names no Prometheus")
+    prometheus = Prometheus(url)
+    return 0 if {"parse": parse, "observe": observe}[given.what](prometheus) else 1

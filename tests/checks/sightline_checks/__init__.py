@@ -1,0 +1,1 @@
+"""Checks of what is not Rust. 'tests/check --help' lists them."""
