@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn wrong_settings_are_named_together() {
         let settings = ImageSettings {
-            manifest: Manifest::File("nowhere.json".into()),
+            model: "nowhere.json".parse().unwrap(),
             max_held_bytes: 1,
             thumbnail_width: 0,
             ..ImageSettings::defaults()
