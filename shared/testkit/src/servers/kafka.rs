@@ -25,16 +25,16 @@ pub struct Kafka {
     nodes: Vec<Server>,
     bootstrap: Bootstrap,
     variables: Variables,
-    home: Home,
+    folder: Folder,
 }
 
 #[derive(Debug)]
-enum Home {
+enum Folder {
     Named(PathBuf),
     Temporary(TempDir),
 }
 
-impl Home {
+impl Folder {
     fn path(&self) -> &Path {
         match self {
             Self::Named(path) => path,
@@ -52,18 +52,18 @@ impl Kafka {
     pub fn start(settings: &KafkaSettings) -> Result<Self> {
         let begun = Instant::now();
         let program = Program::fetched()?;
-        let home = match &settings.data {
+        let folder = match &settings.data {
             Some(path) => {
                 fs::create_dir_all(path)?;
-                Home::Named(path.canonicalize()?)
+                Folder::Named(path.canonicalize()?)
             }
-            None => Home::Temporary(
+            None => Folder::Temporary(
                 tempfile::Builder::new()
                     .prefix("sightline-kafka.")
                     .tempdir()?,
             ),
         };
-        let data = home.path();
+        let data = folder.path();
         if data.join("bootstrap").exists() {
             for node in nodes(data)? {
                 ensure!(
@@ -84,9 +84,9 @@ impl Kafka {
             nodes: Vec::new(),
             bootstrap: Bootstrap::new(fs::read_to_string(data.join("bootstrap"))?.trim_end()),
             variables: settings.variables(data),
-            home,
+            folder,
         };
-        let data = kafka.home.path();
+        let data = kafka.folder.path();
         for node in nodes(data)? {
             kafka.nodes.push(program.launch(&node, settings.heap)?);
         }
@@ -111,7 +111,7 @@ impl Kafka {
 
     /// The folder of its records, settings and logs.
     pub fn data(&self) -> &Path {
-        self.home.path()
+        self.folder.path()
     }
 
     /// Where it is, for the tests, and how the services sign in.
@@ -126,7 +126,7 @@ impl Kafka {
         for node in self.nodes.drain(..) {
             node.leave_running();
         }
-        if let Home::Temporary(folder) = &mut self.home {
+        if let Folder::Temporary(folder) = &mut self.folder {
             folder.disable_cleanup(true);
         }
     }
@@ -175,7 +175,7 @@ impl Drop for Kafka {
             node.ask_to_stop();
         }
         self.nodes.clear();
-        for node in nodes(self.home.path()).unwrap_or_default() {
+        for node in nodes(self.folder.path()).unwrap_or_default() {
             let _ = fs::remove_file(node.join("pid"));
         }
     }

@@ -65,7 +65,7 @@ def custom_schemas():
 
 
 def strict(schema):
-    """The schema of a custom resource without room for fields that it doesn't name."""
+    """The schema of a custom resource that refuses fields which it doesn't name."""
     if isinstance(schema, list):
         return [strict(item) for item in schema]
     if not isinstance(schema, dict):

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+/// Where this program is: `tests/testbed` within the command under test need not ask cargo whether it is up to date.
+const TESTBED: &str = "SIGHTLINE_TEST_TESTBED";
 const LOOKS_EVERY: Duration = Duration::from_millis(20);
 
 #[derive(Args, Debug)]
@@ -50,7 +52,7 @@ impl Prepared {
     /// # Errors
     /// The command can't be started, or a signal came while the servers were.
     pub fn run(self, variables: Variables) -> Result<ExitCode> {
-        let mut command = self.command();
+        let mut command = self.command()?;
         command.envs(variables);
         self.await_end(command)
     }
@@ -60,16 +62,18 @@ impl Prepared {
     /// # Errors
     /// The same.
     pub fn run_with_path(self, path: &OsStr, variables: Variables) -> Result<ExitCode> {
-        let mut command = self.command();
+        let mut command = self.command()?;
         // The program itself is looked for in it, too.
         command.env("PATH", path).envs(variables);
         self.await_end(command)
     }
 
-    fn command(&self) -> Command {
+    fn command(&self) -> Result<Command> {
         let mut command = Command::new(&self.command[0]);
-        command.args(&self.command[1..]);
         command
+            .args(&self.command[1..])
+            .env(TESTBED, std::env::current_exe()?);
+        Ok(command)
     }
 
     fn await_end(self, mut command: Command) -> Result<ExitCode> {

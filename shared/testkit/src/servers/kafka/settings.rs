@@ -20,7 +20,7 @@ pub struct KafkaSettings {
     /// The first broker listens here, the next ones on the ports after it [default: free ones]
     #[arg(long, value_name = "PORT")]
     pub port: Option<u16>,
-    /// Folder for records, logs and pids, which stays [default: a new one that goes with the brokers]
+    /// Folder for records, logs and pids, which is kept [default: a new one, removed with the brokers]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Java heap of each broker, MiB
