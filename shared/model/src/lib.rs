@@ -3,6 +3,7 @@
 //! [`load`] infers the architecture from the shapes of the weights, folds batch norm into the convolutions and returns a
 //! [`Model`], which computes on the calling thread. [`Engine`] runs a model on a thread of its own and gathers the images
 //! that arrive during a forward pass into the next batch.
+#![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod architecture;
