@@ -40,6 +40,7 @@ mod extent;
 mod grid;
 mod input;
 mod kernels;
+mod layout;
 mod methods;
 mod peak;
 mod plan;

@@ -1,4 +1,4 @@
-//! Holds a full-size model against logits that PyTorch computed.
+//! Compares a full-size model with logits that PyTorch computed.
 //!
 //! `DIR` has `r101.safetensors`, `input.npy` ([n, 3, 224, 224] f32) and `logits.npy` ([n, classes] f32):
 //! `cargo run --release -p sightline-model --example parity -- DIR`

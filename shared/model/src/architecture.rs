@@ -1,6 +1,6 @@
-//! Which ResNet a file of weights is, told by the names and shapes of its tensors alone.
+//! The architecture of a file of weights, inferred from the names and shapes of its tensors.
 //!
-//! Known are the five depths of He et al., [Deep Residual Learning](https://arxiv.org/abs/1512.03385), with the stride
+//! Supported are the five depths of He et al., [Deep Residual Learning](https://arxiv.org/abs/1512.03385), with the stride
 //! on the 3×3 convolution as torchvision and timm have it, at any width, with any number of groups and of classes.
 
 use crate::{Error, weights::Weights};
@@ -11,7 +11,7 @@ use std::fmt;
 pub enum Block {
     /// Two 3×3 convolutions.
     Basic,
-    /// 1×1, 3×3, 1×1.
+    /// 1×1, 3×3 and 1×1 convolutions.
     Bottleneck,
 }
 
@@ -26,7 +26,9 @@ const DEPTHS: [(usize, Block, [usize; 4]); 5] = [
 /// A ResNet's dimensions. Displayed as `resnet18` … `resnet152`, whatever its width.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Architecture {
+    /// 18, 34, 50, 101 or 152.
     pub depth: usize,
+    /// The kind of all its residual blocks.
     pub block: Block,
     /// Residual blocks of each stage.
     pub blocks: [usize; 4],
@@ -38,6 +40,7 @@ pub struct Architecture {
     pub out: usize,
     /// Groups of the 3×3 convolutions of bottlenecks: 32 in ResNeXt.
     pub groups: usize,
+    /// Logits of an image.
     pub classes: usize,
 }
 
@@ -48,7 +51,10 @@ impl fmt::Display for Architecture {
 }
 
 impl Architecture {
-    /// Reads the dimensions off the tensors that fix them. Whether every other tensor agrees shows when they are read.
+    /// Reads the dimensions from the shapes that determine them. Other tensors are checked when they are read.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] if one of those tensors is missing or has an impossible shape.
     pub(crate) fn of(weights: &Weights<'_>) -> Result<Self, Error> {
         let has = |name: &str| weights.shape(name).is_some();
         let block = if has("layer1.0.conv3.weight") {
@@ -115,10 +121,10 @@ impl Architecture {
 
 const LEAST_SIDE: usize = 32;
 
-/// More than any published ResNet has; keeps a forged header from sizing anything.
+/// More channels than any published ResNet has; a forged header can't cause a large allocation.
 const MOST_CHANNELS: usize = 1 << 17;
 
-/// The depth with the fewest blocks more or less, so that the first block missing or left over can be named.
+/// The depth whose block counts differ least, so that an error can name the first block that is missing or left over.
 fn nearest(block: Block, found: [usize; 4]) -> (usize, [usize; 4]) {
     let distance = |blocks: &[usize; 4]| -> usize {
         blocks.iter().zip(found).map(|(a, b)| a.abs_diff(b)).sum()

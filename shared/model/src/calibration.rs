@@ -1,7 +1,7 @@
-//! What computing in bytes needs to know beside the weights: between which values each activation lies.
+//! Calibration for int8: the range of each activation.
 //!
-//! The values are measured in f32 on images like those to come. An activation's end is the mean of the images' own
-//! extremes: a grid up to the largest ever seen would be coarse for all others.
+//! Ranges are measured in f32 on representative images. The end of a range is the mean of the images' own extremes; a
+//! range up to the largest value ever seen would quantize all others coarsely.
 
 use crate::{
     Architecture, Error, Input,
@@ -16,20 +16,23 @@ use sightline_convolution::{Node, Precision, Program};
 use sightline_manifest::{Manifest, Pixels, Source};
 use std::{collections::BTreeMap, num::NonZero};
 
-/// Ranges of activations, as `int8.json` beside the weights holds them.
+/// Calibration ranges of the activations of one file of weights, as `int8.json` beside the weights holds them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
-    /// Of the weights that it belongs to, hexadecimal.
+    /// SHA-256 of the weights that it was measured with, hexadecimal.
     pub weights_sha256: String,
-    /// How many images were looked at.
+    /// Images that it was measured on.
     pub images: usize,
-    /// Least and largest value after each convolution (with its batch norm, residual and ReLU), by the
-    /// convolution's name in the weights.
+    /// Least and largest value after each convolution, with its batch norm, residual and ReLU, by the convolution's name
+    /// in the weights.
     pub ranges: BTreeMap<String, [f32; 2]>,
 }
 
 impl Calibration {
-    /// Reads `int8.json`; `what` names it in errors.
+    /// Parses `int8.json`; `what` names it in errors.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it is not such a file or a range is not finite.
     pub fn parse(what: &str, json: &[u8]) -> Result<Self, Error> {
         let found: Self =
             serde_json::from_slice(json).map_err(|error| Error::invalid(what, error))?;
@@ -49,7 +52,8 @@ impl Calibration {
         }
     }
 
-    /// Fails where it was made for other weights.
+    /// # Errors
+    /// [`Error::Source`] if it was measured with other weights.
     pub(crate) fn check(&self, weights_sha256: &str) -> Result<(), Error> {
         if self.weights_sha256 == weights_sha256 {
             return Ok(());
@@ -64,7 +68,7 @@ impl Calibration {
     }
 }
 
-/// Measures a [`Calibration`], image by image.
+/// Measures a [`Calibration`] image by image.
 pub struct Calibrator {
     manifest: Manifest,
     weights_sha256: String,
@@ -76,8 +80,11 @@ pub struct Calibrator {
 }
 
 impl Calibrator {
-    /// Reads the weights and builds the network in f32; `threads` compute, by default the cores that the process may
+    /// Reads the weights and builds the network in f32 on `threads` threads, by default the cores that the process may
     /// use. Blocks.
+    ///
+    /// # Errors
+    /// As [`load`](crate::load).
     pub fn new(source: &Source, threads: Option<NonZero<usize>>) -> Result<Self, Error> {
         let manifest = source.manifest()?;
         let bytes = source.weights()?;
@@ -99,11 +106,15 @@ impl Calibrator {
         })
     }
 
+    /// The manifest, with its labels.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// Takes an image of bytes into account, `[3, height, width]` as the manifest's preprocessing makes it.
+    /// Measures an image: `u8` of `[3, height, width]`, preprocessed as the manifest says.
+    ///
+    /// # Errors
+    /// If the image is not of bytes, or the network can't compute its size.
     pub fn observe(&mut self, image: &Input) -> candle_core::Result<()> {
         let Pixels::U8(bytes) = &image.pixels else {
             candle_core::bail!("calibration is on bytes");
@@ -121,7 +132,7 @@ impl Calibrator {
         Ok(())
     }
 
-    /// What the images so far make of it.
+    /// The calibration over all images so far.
     pub fn finish(self) -> Calibration {
         let images = self.images.max(1) as f64;
         let mean = |sums: [f64; 2]| sums.map(|sum| (sum / images) as f32);

@@ -1,14 +1,15 @@
-//! Where the model runs.
+//! The device that a model runs on.
 
 use crate::Error;
 use std::{fmt, num::NonZero, str::FromStr};
 
-/// `cpu`, `cuda` or `cuda:N`. What is asked for and not there is an error, never replaced.
+/// `cpu`, `cuda` or `cuda:N` as text. A device that is missing is an error; there is no fallback.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Device {
+    /// The processor.
     #[default]
     Cpu,
-    /// The number of the GPU.
+    /// The GPU of this number.
     Cuda(usize),
 }
 
@@ -56,7 +57,7 @@ impl Device {
     }
 }
 
-/// The cores that the container's quota and the process's affinity leave.
+/// The cores that the process may use by its CPU quota and affinity.
 pub(crate) fn available() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }

@@ -1,38 +1,53 @@
-//! Why a model can't be loaded.
+//! Errors of loading a model.
 
 use std::fmt;
 
-/// What is in the way of a model, by what an operator can do about it.
+/// Why a model can't be loaded, by what an operator can do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The weights or their manifest can't be read, or are not what they should be.
     #[error(transparent)]
     Source(#[from] sightline_manifest::Error),
-    /// The weights are no ResNet that this crate knows; the first tensor that differs, in the order of the forward pass.
+    /// The weights are not of a supported ResNet. Names the first tensor that differs, in the order of the forward pass.
     #[error("weights don't fit {architecture}: tensor {tensor:?} is {found}, expected {expected}")]
     Mismatch {
+        /// The closest architecture.
         architecture: String,
+        /// The name of the tensor.
         tensor: String,
+        /// Its shape, dtype or defect.
         found: String,
+        /// What the architecture needs.
         expected: String,
     },
-    /// Not the file that the settings ask for.
+    /// The weights are not the file that the settings ask for.
     #[error("weights of {what} have SHA-256 {found}, expected {expected}")]
     Digest {
+        /// The source of the weights.
         what: String,
+        /// SHA-256 of the file, hexadecimal.
         found: String,
+        /// SHA-256 in the settings, hexadecimal.
         expected: String,
     },
-    /// Computing in bytes needs the ranges of activations, and there are none for these weights.
+    /// Int8 needs calibration ranges, and there are none for these weights.
     #[error(
-        "int8 needs to know between which values {what} computes: measure them with \
+        "int8 needs calibration ranges, and there are none for {what}: measure them with \
          `sightline calibrate --model {what} IMAGE...`, and name the file with --calibration unless it lies beside the weights"
     )]
-    Uncalibrated { what: String },
-    /// The device asked for is not there.
+    Uncalibrated {
+        /// The source of the weights.
+        what: String,
+    },
+    /// The device is missing or not usable.
     #[error("device {device} is not usable: {why}")]
-    Device { device: String, why: String },
-    /// Candle failed, which loading checked weights does not account for.
+    Device {
+        /// The device in the settings.
+        device: String,
+        /// What is missing.
+        why: String,
+    },
+    /// Candle failed to build the network.
     #[error("model can't be built")]
     Build(#[from] candle_core::Error),
 }

@@ -1,4 +1,4 @@
-//! The network as one Candle operation of fused, channels-last convolutions.
+//! The backend for CPUs: the network as one Candle operation of fused, channels-last convolutions.
 
 use crate::{
     Calibration,
@@ -14,14 +14,14 @@ use sightline_manifest::Preprocessing;
 pub(crate) struct Layers<'a> {
     net: Builder,
     isa: Isa,
-    /// There where convolutions multiply bytes.
+    /// Set for int8.
     calibration: Option<&'a Calibration>,
     convolutions: Vec<(String, Node)>,
 }
 
 impl<'a> Layers<'a> {
-    /// Fails where the processor has no instructions for the precision. Bytes need a calibration.
-    pub fn new(
+    /// Fails if the processor has no instructions for the precision. Int8 needs a calibration.
+    pub(crate) fn new(
         preprocessing: &Preprocessing,
         precision: Precision,
         calibration: Option<&'a Calibration>,
@@ -48,8 +48,8 @@ impl<'a> Layers<'a> {
         })
     }
 
-    /// The convolutions described so far, by their names in the weights.
-    pub fn convolutions(&self) -> Vec<(String, Node)> {
+    /// The nodes of the convolutions so far, with their names in the weights.
+    pub(crate) fn convolutions(&self) -> Vec<(String, Node)> {
         self.convolutions.clone()
     }
 
@@ -80,7 +80,7 @@ impl<'a> Layers<'a> {
         Conv2d::quantised(weight, bias, shape, grids).map_err(Error::wrap)
     }
 
-    pub fn build(self, output: Node, threads: usize) -> Result<Program> {
+    pub(crate) fn build(self, output: Node, threads: usize) -> Result<Program> {
         self.net
             .build(output, Threads::new(threads))
             .map_err(Error::wrap)

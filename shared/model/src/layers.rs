@@ -1,12 +1,12 @@
-//! The seam between the network and what computes it: the layers of a ResNet, which two backends know.
+//! The interface between the description of a ResNet and the two backends that compute it.
 
 use candle_core::Result;
 
-/// A square convolution as it is in the weights, batch norm folded in, padded so that stride 1 keeps the size.
+/// A square convolution with batch norm folded in, padded by half its kernel.
 pub(crate) struct Filter {
-    /// The convolution's, in the weights.
+    /// The convolution's name in the weights.
     pub name: String,
-    /// Output channel, input channel of the group, row, column.
+    /// `[outputs, inputs / groups, kernel, kernel]`, row-major.
     pub weight: Vec<f32>,
     pub bias: Vec<f32>,
     pub inputs: usize,
@@ -15,15 +15,15 @@ pub(crate) struct Filter {
     pub groups: usize,
 }
 
-/// Takes the description of a network, layer by layer.
+/// A backend: builds a network layer by layer.
 pub(crate) trait Layers {
     /// The output of a layer.
     type Node: Copy;
 
-    /// The images, normalised.
+    /// The normalised images.
     fn input(&self) -> Self::Node;
 
-    /// `x` convolved, plus `residual` if any, rectified if asked.
+    /// `x` convolved, plus `residual` if any, followed by ReLU if `relu`.
     fn convolution(
         &mut self,
         x: Self::Node,
@@ -32,13 +32,13 @@ pub(crate) trait Layers {
         relu: bool,
     ) -> Result<Self::Node>;
 
-    /// 3×3 maximum with stride 2 and padding 1, over rectified values.
+    /// 3×3 max-pooling with stride 2 and padding 1, over values of at least zero.
     fn max_pool(&mut self, x: Self::Node) -> Result<Self::Node>;
 
-    /// The mean over all positions.
+    /// The mean of each channel over all pixels.
     fn global_average(&mut self, x: Self::Node) -> Result<Self::Node>;
 
-    /// `weight` is [classes, channels].
+    /// The logits: `weight * x + bias`; `weight` is `[classes, channels]`, row-major.
     fn classifier(&mut self, x: Self::Node, weight: Vec<f32>, bias: Vec<f32>)
     -> Result<Self::Node>;
 }

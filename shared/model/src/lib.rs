@@ -1,8 +1,9 @@
 //! ResNet-18 to ResNet-152 on Candle: weights in, labels out.
 //!
-//! [`load`] finds the architecture in the shapes of the weights, folds batch norm into the convolutions and gives a
-//! [`Model`] that computes on the thread that calls. [`Engine`] gives it a thread of its own and gathers what comes
-//! while it computes into the next batch.
+//! [`load`] infers the architecture from the shapes of the weights, folds batch norm into the convolutions and returns a
+//! [`Model`], which computes on the calling thread. [`Engine`] runs a model on a thread of its own and gathers the images
+//! that arrive during a forward pass into the next batch.
+#![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod architecture;

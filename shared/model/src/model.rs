@@ -1,4 +1,4 @@
-//! A loaded model: images in, logits out, on the thread that calls.
+//! A loaded model: images in, logits out, on the calling thread.
 
 use crate::{
     Architecture, Calibration, Error,
@@ -11,42 +11,47 @@ use sightline_convolution::Precision;
 use sightline_manifest::{Manifest, Pixels, Source};
 use std::{fmt, num::NonZero};
 
-/// How weights are to be loaded.
+/// How to load weights.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
+    /// The device that computes.
     pub device: Device,
-    /// What the weights file must hash to, hexadecimal.
+    /// SHA-256 that the weights file must have, hexadecimal; by default any.
     pub sha256: Option<String>,
-    /// Instead of the manifest's labels.
+    /// Labels that replace the manifest's, in the order of the logits.
     pub labels: Option<Vec<String>>,
-    /// Threads of the CPU that compute; by default the cores that the process may use.
+    /// CPU threads; by default the cores that the process may use.
     pub threads: Option<NonZero<usize>>,
-    /// The numbers that convolutions multiply.
+    /// The number format of the convolutions.
     pub precision: Precision,
-    /// For [`Precision::Int8`], instead of what lies beside the weights.
+    /// Calibration ranges for [`Precision::Int8`]; by default those beside the weights.
     pub calibration: Option<Calibration>,
-    /// Who computes; by default what is fastest on the device.
+    /// The implementation of the convolutions; by default the fastest on the device.
     pub kernels: Option<Kernels>,
 }
 
-/// One image as the preprocess stage makes it, channels first.
+/// One preprocessed image, channels first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Input {
     /// [3, height, width].
     pub shape: [usize; 3],
+    /// Row-major, as many as the shape says.
     pub pixels: Pixels,
 }
 
-/// An input that the model can't take.
+/// An input of the wrong shape or length.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("image is {found:?} with {values} values, the model takes {expected:?}")]
 pub struct WrongShape {
+    /// The input's shape.
     pub found: [usize; 3],
+    /// The input's values.
     pub values: usize,
+    /// The model's shape, [3, height, width].
     pub expected: [usize; 3],
 }
 
-/// Weights, ready to compute.
+/// A network with its weights and manifest.
 pub struct Model {
     architecture: Architecture,
     manifest: Manifest,
@@ -72,7 +77,10 @@ impl fmt::Debug for Model {
     }
 }
 
-/// Reads the source, checks everything and builds the network. Blocks; a hub may take minutes.
+/// Reads the source, checks it and builds the network. Blocks; a hub may take minutes.
+///
+/// # Errors
+/// [`Error`] says what an operator can do.
 pub fn load(source: &Source, options: &Options) -> Result<Model, Error> {
     let device = options.device.open()?;
     let mut manifest = source.manifest()?;
@@ -127,10 +135,12 @@ pub fn load(source: &Source, options: &Options) -> Result<Model, Error> {
 }
 
 impl Model {
+    /// The dimensions of the network.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
     }
 
+    /// The manifest, with a label for each class.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -140,23 +150,26 @@ impl Model {
         &self.weights_sha256
     }
 
-    /// The numbers that its convolutions multiply.
+    /// The number format of its convolutions.
     pub fn precision(&self) -> Precision {
         self.precision
     }
 
-    /// Threads of the CPU that compute.
+    /// CPU threads that compute.
     pub fn threads(&self) -> usize {
         self.threads
     }
 
-    /// [3, height, width].
+    /// The shape of an input: [3, height, width].
     pub fn input_shape(&self) -> [usize; 3] {
         let [height, width] = self.manifest.preprocessing.size;
         [3, height, width]
     }
 
-    /// Whether the model can take this input; nothing is computed.
+    /// Checks shape and length of an input without computing anything.
+    ///
+    /// # Errors
+    /// [`WrongShape`] if they are not the model's.
     pub fn check(&self, input: &Input) -> Result<(), WrongShape> {
         let expected = self.input_shape();
         let values = input.pixels.len();
@@ -171,6 +184,9 @@ impl Model {
     }
 
     /// The logits of each input, in the order of the labels. Inputs must have passed [`Model::check`].
+    ///
+    /// # Errors
+    /// If the device fails, for instance for lack of memory.
     pub fn logits(&self, inputs: &[Input]) -> candle_core::Result<Vec<Vec<f32>>> {
         let mut bytes = Vec::new();
         let mut floats = Vec::new();

@@ -1,4 +1,4 @@
-//! A network from checked weights, and which of the two backends computes it.
+//! A network built from checked weights, on one of the two backends.
 
 use crate::{
     Calibration, Error, architecture::Architecture, fused, resnet, stock, weights::Weights,
@@ -7,17 +7,17 @@ use candle_core::{Device, Result, Tensor};
 use sightline_convolution::Precision;
 use sightline_manifest::Preprocessing;
 
-/// Who computes.
+/// The implementation of the convolutions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernels {
-    /// This project's fused convolutions, for the CPU.
+    /// The fused convolutions of `sightline-convolution`, for the CPU.
     Fused,
-    /// Candle's own operations: on a GPU what runs, on a CPU the reference.
+    /// Candle's own operations: for GPUs, and as a reference on a CPU.
     Candle,
 }
 
 impl Kernels {
-    /// The fused ones know no groups; for those Candle's are slower but right.
+    /// The fused kernels where they apply: on a CPU, without grouped convolutions.
     pub(crate) fn fastest(architecture: &Architecture, device: &Device) -> Self {
         if device.is_cpu() && architecture.groups == 1 {
             Self::Fused
@@ -27,14 +27,14 @@ impl Kernels {
     }
 }
 
-/// A network that can be computed: images [n, 3, height, width] of bytes, or of normalised floats, to logits.
+/// A network: images `[n, 3, height, width]`, `u8` or normalised `f32`, to logits `[n, classes]`.
 pub(crate) enum Network {
     Fused(sightline_convolution::Program),
     Stock(stock::Program),
 }
 
 impl Network {
-    pub fn build(
+    pub(crate) fn build(
         kernels: Kernels,
         architecture: &Architecture,
         weights: &Weights<'_>,
@@ -62,7 +62,7 @@ impl Network {
         }
     }
 
-    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, images: &Tensor) -> Result<Tensor> {
         match self {
             Self::Fused(program) => program.forward(images),
             Self::Stock(program) => program.forward(images),

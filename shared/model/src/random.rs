@@ -1,4 +1,4 @@
-//! Weights of any ResNet, made up: of no use but for measuring and testing, where no real ones are at hand.
+//! Random weights of any ResNet, for benchmarks and tests.
 
 use half::{bf16, f16};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -6,7 +6,7 @@ use safetensors::{Dtype, serialize, tensor::TensorView};
 use sightline_manifest::Source;
 use std::collections::BTreeMap;
 
-/// What to make.
+/// The dimensions of a network.
 #[derive(Debug, Clone, Copy)]
 pub struct Net {
     /// Whether blocks are 1×1, 3×3, 1×1 instead of two 3×3.
@@ -17,11 +17,14 @@ pub struct Net {
     pub planes: usize,
     /// Channels inside the first stage's blocks.
     pub width: usize,
+    /// Groups of the 3×3 convolutions of bottlenecks.
     pub groups: usize,
+    /// Logits of an image.
     pub classes: usize,
 }
 
 impl Net {
+    /// A network whose blocks are `planes` wide, without groups.
     pub fn new(bottleneck: bool, blocks: [usize; 4], planes: usize, classes: usize) -> Self {
         Self {
             bottleneck,
@@ -34,7 +37,7 @@ impl Net {
     }
 }
 
-/// Shape and values of each tensor by its name.
+/// Shape and values of each tensor, by name.
 pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 struct Maker {
@@ -71,7 +74,7 @@ impl Maker {
     }
 }
 
-/// Random weights under torchvision's names, the same for the same seed.
+/// Random weights under torchvision's names; equal seeds give equal weights.
 pub fn tensors(net: Net, seed: u64) -> Tensors {
     let mut maker = Maker {
         tensors: Tensors::new(),
@@ -123,7 +126,10 @@ fn view<'a>(dtype: Dtype, shape: &[usize], bytes: &'a [u8]) -> TensorView<'a> {
     TensorView::new(dtype, shape.to_vec(), bytes).expect("tensors are as long as their shapes say")
 }
 
-/// A safetensors file of floats of this type.
+/// A safetensors file of these tensors. `dtype` is F16, BF16 or F32.
+///
+/// # Panics
+/// If a tensor is not as long as its shape says.
 pub fn file(tensors: &Tensors, dtype: Dtype) -> Vec<u8> {
     let bytes = |values: &[f32]| -> Vec<u8> {
         match dtype {

@@ -1,4 +1,4 @@
-//! The network: residual blocks in their order, described to a backend from checked weights.
+//! The description of a ResNet: reads and checks weights and builds the network on a backend, block by block.
 
 use crate::{
     Error,
@@ -8,11 +8,13 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-/// Of torchvision's and timm's batch norm alike.
+/// The ε of batch norm in torchvision and timm.
 const EPSILON: f64 = 1e-5;
 
-/// Reads every tensor in the order of the forward pass and refuses the first that differs, then any left over.
-/// What comes back is the logits.
+/// Reads every tensor in the order of the forward pass; returns the node of the logits.
+///
+/// # Errors
+/// [`Error::Mismatch`] with the first tensor that differs, or one that is left over.
 pub(crate) fn describe<L: Layers>(
     architecture: &Architecture,
     weights: &Weights<'_>,
@@ -65,7 +67,8 @@ struct Description<'a, L> {
 }
 
 impl<L: Layers> Description<'_, L> {
-    /// Convolutions, then the shortcut added, each rectified; the shortcut is a projection where the shape changes.
+    /// A residual block: convolutions with ReLU; the shortcut is added before the last ReLU. It is a projection if the shape
+    /// changes.
     fn residual(
         &mut self,
         name: &str,
@@ -182,7 +185,7 @@ impl<L: Layers> Description<'_, L> {
         Ok(values)
     }
 
-    /// A tensor that nothing has used means another network, whose output this one would not give.
+    /// A tensor that is left over belongs to another architecture, whose output would differ.
     fn nothing_left(&self) -> Result<(), Error> {
         match self.weights.names().difference(&self.used).next() {
             Some(name) => Err(self.differs(name.clone(), "there".to_owned(), "no such tensor")),

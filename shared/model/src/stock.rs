@@ -1,4 +1,4 @@
-//! The network in Candle's own operations, channels first, on any device Candle has.
+//! The backend of Candle's own operations, channels first, for every device that Candle supports.
 
 use crate::layers::{self, Filter};
 use candle_core::{DType, Device, Error, Result, Tensor};
@@ -54,7 +54,7 @@ struct Scale {
 }
 
 impl Layers {
-    pub fn new(preprocessing: &Preprocessing, device: &Device) -> Result<Self> {
+    pub(crate) fn new(preprocessing: &Preprocessing, device: &Device) -> Result<Self> {
         let Preprocessing { mean, std, .. } = preprocessing;
         let channel = |value: fn(f32, f32) -> f32| {
             let values = [0, 1, 2].map(|c| value(mean[c], std[c]));
@@ -71,7 +71,7 @@ impl Layers {
         })
     }
 
-    pub fn build(self, output: Node) -> Program {
+    pub(crate) fn build(self, output: Node) -> Program {
         let Self {
             steps,
             scale,
@@ -164,10 +164,10 @@ impl layers::Layers for Layers {
     }
 }
 
-/// Layers in their order; each output is dropped after its last use.
+/// The layers in order. A layer's output is dropped after its last use.
 pub(crate) struct Program {
     steps: Vec<Step>,
-    /// For each node the last step that reads it.
+    /// For each node, the last step that reads it.
     last_use: Vec<usize>,
     output: usize,
     scale: Scale,
@@ -175,7 +175,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, images: &Tensor) -> Result<Tensor> {
         let mut nodes = vec![None; self.steps.len() + 1];
         nodes[0] = Some(self.normalised(images)?);
         for (number, step) in self.steps.iter().enumerate() {
@@ -232,7 +232,7 @@ impl Step {
                 }
                 if *relu { y.relu() } else { Ok(y) }
             }
-            // Nothing is below zero here, so padding with zeros changes no maximum.
+            // The input follows a ReLU, so padding with zeros changes no maximum.
             Operation::MaxPool => x
                 .pad_with_zeros(2, 1, 1)?
                 .pad_with_zeros(3, 1, 1)?

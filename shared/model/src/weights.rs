@@ -1,4 +1,4 @@
-//! A file of weights: read without trust, by name, into f32.
+//! A file of weights: untrusted, read by tensor name into f32.
 
 use crate::Error;
 use bytes::Bytes;
@@ -7,7 +7,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
-/// What wrappers put before torchvision's names.
+/// Prefixes that wrappers put before torchvision's names.
 const PREFIXES: [&str; 3] = ["", "module.", "model."];
 
 /// The tensors of a safetensors file under torchvision's names.
@@ -25,7 +25,7 @@ pub(crate) fn digest(bytes: &Bytes) -> String {
 }
 
 impl<'a> Weights<'a> {
-    pub fn read(what: &str, bytes: &'a [u8]) -> Result<Self, Error> {
+    pub(crate) fn read(what: &str, bytes: &'a [u8]) -> Result<Self, Error> {
         let tensors = SafeTensors::deserialize(bytes)
             .map_err(|error| Error::invalid(what, format!("not a safetensors file: {error}")))?;
         let has = |prefix: &str| tensors.tensor(&format!("{prefix}conv1.weight")).is_ok();
@@ -40,12 +40,12 @@ impl<'a> Weights<'a> {
         self.tensors.tensor(&format!("{}{name}", self.prefix)).ok()
     }
 
-    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+    pub(crate) fn shape(&self, name: &str) -> Option<Vec<usize>> {
         self.view(name).map(|view| view.shape().to_vec())
     }
 
-    /// All names without their prefix, sorted. What training counts and inference has no use for is left out.
-    pub fn names(&self) -> BTreeSet<String> {
+    /// All names without their prefix, sorted, except counters that only training uses.
+    pub(crate) fn names(&self) -> BTreeSet<String> {
         let names = self
             .tensors
             .names()
@@ -56,8 +56,11 @@ impl<'a> Weights<'a> {
             .collect()
     }
 
-    /// The tensor's values; `shape` is what they are to be.
-    pub fn values(
+    /// The values of a tensor of `shape`.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] if it is missing, has another shape or dtype, or a value is not finite.
+    pub(crate) fn values(
         &self,
         architecture: &str,
         name: &str,
@@ -83,7 +86,7 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// Little-endian floats of 16 or 32 bits; none for another dtype.
+/// The values of a tensor of F16, BF16 or F32; `None` for another dtype.
 fn floats(view: &TensorView<'_>) -> Option<Vec<f32>> {
     let data = view.data();
     let halves = || data.chunks_exact(2).map(|b| [b[0], b[1]]);

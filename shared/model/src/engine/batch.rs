@@ -1,61 +1,63 @@
-//! What goes into a batch and comes out of it.
+//! Settings and results of batches.
 
 use crate::WrongShape;
 use std::time::Duration;
 
-/// When a batch is full, and how much may wait for the next one.
+/// When a batch is complete, and how many images may wait for the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSettings {
-    /// Images of one forward pass at most.
+    /// The most images of one forward pass.
     pub max_batch: usize,
-    /// How long an image that came while the engine computed may wait for company once the engine is free.
-    /// One that finds the engine idle is computed at once.
+    /// How long an image that arrived during a forward pass may wait for a fuller batch, counted from its arrival. An image
+    /// that finds the engine idle is computed at once.
     pub max_wait: Duration,
-    /// Images that may wait; callers beyond wait for a place.
+    /// The most images in the queue; further callers wait until it has space.
     pub max_queue: usize,
-    /// Classes a prediction names.
+    /// Classes of a prediction.
     pub top_k: usize,
 }
 
-/// The most probable classes of an image, falling.
+/// The most probable classes of an image, the most probable first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
     /// Indices into the model's labels.
     pub classes: Vec<u32>,
-    /// Softmax over all classes.
+    /// Their probabilities: softmax over the logits of all classes.
     pub probabilities: Vec<f32>,
-    /// How many images were computed together.
+    /// Images of its batch.
     pub batch_size: usize,
-    /// From the call to the start of the forward pass.
+    /// Time from the call to the start of the forward pass.
     pub queue_wait: Duration,
-    /// Of the whole batch.
+    /// Time of the forward pass of the whole batch.
     pub compute_time: Duration,
 }
 
-/// One forward pass, for whoever counts them.
+/// One forward pass, for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch {
+    /// Its images.
     pub size: usize,
-    /// Of the image that waited longest.
+    /// The longest wait of its images.
     pub queue_wait: Duration,
+    /// Time of the forward pass.
     pub compute_time: Duration,
 }
 
-/// What becomes of a call that brings no prediction.
+/// Why a call has no prediction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The caller's fault: reject.
+    /// The input does not fit the model: reject it.
     #[error(transparent)]
     WrongShape(#[from] WrongShape),
-    /// The batch failed or its computation panicked; another try may do better.
+    /// The forward pass failed or panicked; another attempt may succeed.
     #[error("model failed: {0}")]
     Failed(String),
-    /// The engine is gone, or going.
+    /// The engine has stopped or is stopping.
     #[error("engine has stopped")]
     Stopped,
 }
 
-/// The `k` largest of the softmax, falling; of equals the lower index first.
+/// The `k` largest of the softmax in descending order; of equals the lower index first.
 pub(super) fn top(logits: &[f32], k: usize) -> (Vec<u32>, Vec<f32>) {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f32 = logits.iter().map(|logit| (logit - largest).exp()).sum();

@@ -1,4 +1,4 @@
-//! A thread that computes batches, and the queue in which the next batch gathers while it does.
+//! The engine: a thread that computes batches, and the queue that gathers the next batch meanwhile.
 
 mod batch;
 mod worker;
@@ -9,15 +9,18 @@ use worker::Worker;
 
 pub use batch::{Batch, BatchSettings, Error, Prediction};
 
-/// A warm model on a thread of its own. Dropping it ends the thread after the batch that is being computed.
+/// A warmed-up model on a thread of its own. Dropping it stops the thread after the current batch.
 pub struct Engine {
     model: Arc<Model>,
     worker: Worker,
 }
 
 impl Engine {
-    /// Starts the thread and returns when batches of one and of `max_batch` have been computed, so blocks for that long.
-    /// `observe` is called on the thread after every batch.
+    /// Starts the thread and waits until it has computed a batch of one image and one of `max_batch`. Blocks.
+    /// `observe` is called on the thread after every forward pass.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if there is no thread or a warm-up batch fails.
     pub fn start(
         model: Model,
         settings: BatchSettings,
@@ -31,21 +34,25 @@ impl Engine {
         Ok(Self { model, worker })
     }
 
+    /// The model that it runs.
     pub fn model(&self) -> &Model {
         &self.model
     }
 
-    /// Images that wait now.
+    /// Images in the queue.
     pub fn waiting(&self) -> usize {
         self.worker.waiting()
     }
 
-    /// Whether the thread still takes images.
+    /// Whether the thread still accepts images.
     pub fn alive(&self) -> bool {
         self.worker.alive()
     }
 
-    /// Waits for a place in the queue, then for the batch. Dropping the future drops the image.
+    /// Waits until the queue has space, then for the batch. Dropping the future drops the image.
+    ///
+    /// # Errors
+    /// [`Error`] says whether another attempt can succeed.
     pub async fn classify(&self, input: Input) -> Result<Prediction, Error> {
         self.model.check(&input)?;
         self.worker.classify(input).await

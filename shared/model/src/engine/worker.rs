@@ -1,4 +1,4 @@
-//! The thread that computes, and the queue before it.
+//! The thread of an engine and its queue.
 
 use super::batch::{Batch, BatchSettings, Error, Prediction, top};
 use crate::Input;
@@ -18,17 +18,17 @@ struct Job {
     input: Input,
     queued: Instant,
     reply: oneshot::Sender<Result<Prediction, Error>>,
-    /// The caller's span, which the batch's follows from.
+    /// The caller's span, to which the batch's span is linked.
     caller: Span,
 }
 
-/// The thread and the queue before it.
+/// The thread and its queue.
 pub(super) struct Worker {
     queue: Option<mpsc::Sender<Job>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-/// Why a forward pass failed, in words.
+/// The logits of each image, or the text of an error.
 type Logits = Result<Vec<Vec<f32>>, String>;
 
 impl Worker {
@@ -57,14 +57,14 @@ impl Worker {
         })
     }
 
-    /// Images that wait now.
+    /// Images in the queue.
     pub(super) fn waiting(&self) -> usize {
         self.queue
             .as_ref()
             .map_or(0, |queue| queue.max_capacity() - queue.capacity())
     }
 
-    /// Whether the thread still takes images.
+    /// Whether the thread still accepts images.
     pub(super) fn alive(&self) -> bool {
         self.queue.as_ref().is_some_and(|queue| !queue.is_closed())
     }
@@ -115,7 +115,7 @@ fn work(
     }
 }
 
-/// The next batch, or none when the engine is to end.
+/// The next batch; `None` when the engine stops.
 async fn gather(jobs: &mut mpsc::Receiver<Job>, settings: BatchSettings) -> Option<Vec<Job>> {
     let max = settings.max_batch.max(1);
     let mut batch = Vec::with_capacity(max);
@@ -126,8 +126,8 @@ async fn gather(jobs: &mut mpsc::Receiver<Job>, settings: BatchSettings) -> Opti
     if gathered_meanwhile {
         let deadline = batch[0].queued + settings.max_wait;
         while batch.len() < max {
-            let room = max - batch.len();
-            match timeout_at(deadline, jobs.recv_many(&mut batch, room)).await {
+            let left = max - batch.len();
+            match timeout_at(deadline, jobs.recv_many(&mut batch, left)).await {
                 Ok(1..) => {}
                 Ok(0) | Err(_) => break,
             }
@@ -181,12 +181,12 @@ fn compute(
             }),
             Err(error) => Err(error.clone()),
         };
-        // A caller that has left needs no answer.
+        // A caller that is gone needs no answer.
         let _ = reply.send(answer);
     }
 }
 
-/// A panic in a kernel becomes an error of this batch; the model holds no state that it could have spoilt.
+/// A panic becomes an error of this batch. The model has no state that a panic could leave inconsistent.
 fn forward(logits: &impl Fn(&[Input]) -> Logits, inputs: &[Input]) -> Result<Vec<Vec<f32>>, Error> {
     match catch_unwind(AssertUnwindSafe(|| logits(inputs))) {
         Ok(rows) => rows.map_err(Error::Failed),

@@ -1,4 +1,4 @@
-//! Every architecture is found from its shapes, and both ways to compute it agree.
+//! Every architecture is inferred from its shapes, and both backends agree.
 
 use crate::support::{self, Net};
 use safetensors::Dtype;

@@ -1,4 +1,4 @@
-//! Weights from a hub: a small server that speaks its protocol.
+//! Weights from a hub, served by a small server with its protocol.
 
 use crate::support::{self, Net};
 use safetensors::Dtype;

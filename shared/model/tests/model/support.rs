@@ -1,4 +1,4 @@
-//! Made-up weights and what belongs to them.
+//! Random weights and manifests for them.
 
 pub use sightline_model::random::{Net, Tensors, file, tensors};
 

@@ -1,4 +1,4 @@
-//! Weights that are not what they should be: the error names the first tensor that differs.
+//! Weights of another architecture, or damaged ones: the error names the first tensor that differs.
 
 use crate::support::{self, Net, Tensors};
 use safetensors::Dtype;
