@@ -186,8 +186,8 @@ async fn killed_with_outputs_that_wait_it_lets_go_of_its_partitions() {
     heir.stop().await.unwrap();
 }
 
-/// What the loop's order rests on: a partition's queue that is split off before the partition is assigned gets all of its
-/// records, and the main queue none that later ones could overtake.
+/// What the loop's order rests on: a partition's queue that is split off before the partition is assigned gets all of
+/// its records, and the main queue none that later ones could overtake.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_that_is_split_off_before_the_assignment_gets_every_record() {
     let cluster = Cluster::start("split").await;
