@@ -56,8 +56,8 @@ impl TensorMessage {
         )
     }
 
-    /// Reads a message without copying u8 pixels or the thumbnail. Dtype, rank and channels are checked here, height and
-    /// width by the model.
+    /// Reads a message without copying u8 pixels or the thumbnail. Dtype, rank and channels are checked here, height
+    /// and width by the model.
     ///
     /// # Errors
     /// [`Error::Format`] where the bytes are not safetensors or a tensor is missing; [`Error::Tensor`] where a tensor

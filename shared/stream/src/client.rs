@@ -1,5 +1,5 @@
-//! Clients outside the loop (an administrator's command, a reader, a publisher), and what every client needs: logging, calls that
-//! block, closing.
+//! Clients outside the loop (an administrator's command, a reader, a publisher), and what every client needs: logging,
+//! calls that block, closing.
 
 use crate::Error;
 use parking_lot::Mutex;
@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A client context that logs, and keeps what went wrong last between the client and a broker.
+/// A client context that keeps the last error between the client and a broker, and logs it at debug level only.
 #[derive(Debug, Default)]
 pub(crate) struct Quiet {
     trouble: Mutex<Option<Trouble>>,
@@ -28,7 +28,7 @@ struct Trouble {
 }
 
 impl Trouble {
-    /// Whether it stays as it is until a setting is changed.
+    /// Whether only a changed setting can end it.
     fn stays(&self) -> bool {
         matches!(self.code, Code::Authentication | Code::SSL)
     }
@@ -47,7 +47,7 @@ impl ClientContext for Quiet {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // That all brokers are down follows from what is said of each.
+        // "All brokers are down" would hide the reason, which librdkafka reports for each broker.
         let code = error.rdkafka_error_code();
         let Some(code) = code.filter(|code| *code != Code::AllBrokersDown) else {
             return;
@@ -60,13 +60,13 @@ impl ClientContext for Quiet {
 
 impl ConsumerContext for Quiet {}
 
-/// A consumer of this context; no broker is asked for anything yet.
+/// A consumer. No broker is asked for anything yet.
 pub(crate) fn connect(config: &ClientConfig) -> Result<BaseConsumer<Quiet>, Error> {
     BaseConsumer::from_config_and_context(config, Quiet::default()).map_err(Error::fatal("connect"))
 }
 
-/// What the brokers know of a topic, or of all. Must come before the consumer is assigned anything, whose records it
-/// would take.
+/// Metadata of a topic, or of all topics. Must be called before the consumer is assigned partitions: it polls, and
+/// would take their records.
 ///
 /// # Errors
 /// [`Error::Unreachable`] with the reason where no broker answers for `longest`, or one turns the client away.
@@ -84,7 +84,7 @@ pub(crate) fn metadata(
             Ok(metadata) => return Ok(metadata),
             Err(source) => source,
         };
-        // Why a connection failed waits in the client's queue, which a fetch of metadata does not serve.
+        // The reason why a connection failed waits in the client's event queue, which only a poll serves.
         let listened = Instant::now();
         while listened.elapsed() < LISTEN {
             consumer.poll(LISTEN);
@@ -115,7 +115,7 @@ pub(crate) fn partition_count(
         .filter(|&n| n > 0))
 }
 
-/// Runs a call that blocks where it may.
+/// Runs a blocking call on a thread that may block.
 pub(crate) async fn blocking<T: Send + 'static>(
     body: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
@@ -128,7 +128,8 @@ pub(crate) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Drops a client on a thread of its own: that may take long, or for ever, while the brokers are away.
+/// Drops a client on a thread of its own, and waits for it for five seconds: while the brokers are away, that may take
+/// for ever.
 pub(crate) fn dispose<T: Send + 'static>(what: &'static str, client: T) {
     const PATIENCE: Duration = Duration::from_secs(5);
     let (gone, wait) = mpsc::sync_channel::<()>(1);
@@ -144,7 +145,7 @@ pub(crate) fn dispose<T: Send + 'static>(what: &'static str, client: T) {
     }
 }
 
-/// librdkafka's log lines, in ours.
+/// Writes a log line of librdkafka to our log.
 pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
         RDKafkaLogLevel::Emerg

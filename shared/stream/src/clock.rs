@@ -1,10 +1,10 @@
-//! The clock of an attempt, which stands still while the stage waits for its turn.
+//! How long a stage has worked on an attempt. Time that the stage waits does not count.
 
 use parking_lot::Mutex;
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// The least time between two looks at the clock: by so much an attempt may be over its time.
+/// The shortest pause between two checks of the time: an attempt may exceed its time by this much.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// How long the stage has worked on one attempt at a record. Clones are the same clock.
@@ -14,11 +14,11 @@ pub struct Clock(Arc<Mutex<Waits>>);
 #[derive(Debug)]
 struct Waits {
     started: Instant,
-    /// Waits that go on now.
+    /// How many waits go on now.
     open: usize,
-    /// Since when there has been an open one.
+    /// When the first of them began.
     since: Instant,
-    /// Time of the waits that are over; what two share counts once.
+    /// The time of waits that have ended; time that several share counts once.
     over: Duration,
 }
 
@@ -32,9 +32,9 @@ impl Waits {
     }
 }
 
-/// A wait that goes on until this is dropped.
+/// A wait that ends when this is dropped.
 #[derive(Debug)]
-#[must_use = "the clock stands still until this is dropped"]
+#[must_use = "the clock is stopped until this is dropped"]
 pub struct Waiting<'a>(&'a Clock);
 
 impl Drop for Waiting<'_> {
@@ -49,7 +49,7 @@ impl Drop for Waiting<'_> {
 }
 
 impl Clock {
-    /// A clock that runs from now on.
+    /// A clock that starts now.
     pub(crate) fn start() -> Self {
         let now = Instant::now();
         Self(Arc::new(Mutex::new(Waits {
@@ -60,7 +60,7 @@ impl Clock {
         })))
     }
 
-    /// Stands still until `wait` ends or is dropped.
+    /// Stops until `wait` ends or is dropped.
     pub(crate) async fn waiting<F: Future>(&self, wait: F) -> F::Output {
         let _waiting = self.stop();
         wait.await
@@ -73,12 +73,12 @@ impl Clock {
             if left.is_zero() {
                 return;
             }
-            // It can't be over earlier than this, whether the stage waits now or not.
+            // The time can't be up earlier, whether the stage waits now or not.
             tokio::time::sleep(left.max(LOOK)).await;
         }
     }
 
-    /// Stands still until what this gives is dropped: for a thread that waits. A task has
+    /// Stops until the returned value is dropped. This is for a thread that waits; a task uses
     /// [`Record::waiting`](crate::Record::waiting).
     pub fn stop(&self) -> Waiting<'_> {
         let mut waits = self.0.lock();

@@ -1,4 +1,4 @@
-//! Record headers, and how they are read from what the client library holds.
+//! Record headers, and how they are read from a message of the client library.
 
 use bytes::Bytes;
 use rdkafka::message;
@@ -8,10 +8,10 @@ use std::{
     sync::Once,
 };
 
-/// Record headers in the order they came; a name may occur more than once, a value may be null.
+/// Record headers in their order in the record. A name may occur more than once, a value may be null.
 ///
-/// Kafka calls names UTF-8 and checks nothing. One that is not can't be read through the binding, so that header is left
-/// out and counted.
+/// Kafka's protocol says that names are UTF-8, and no broker checks it. The Rust binding of librdkafka can't read a
+/// header with another name; such a header is left out and [counted](Self::dropped).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headers {
     all: Vec<(String, Option<Bytes>)>,
@@ -23,7 +23,7 @@ impl Headers {
     pub(crate) fn read(from: &impl message::Headers) -> Self {
         let mut read = Self::default();
         for place in 0..from.count() {
-            // The binding panics at a name that is not UTF-8, and has no other call that would get at the header.
+            // The binding panics at a name that is not UTF-8, and has no other call that reads a header.
             match silently(|| from.get(place)) {
                 Some(header) => read.push(header.key, header.value.map(Bytes::copy_from_slice)),
                 None => read.dropped += 1,
@@ -32,7 +32,7 @@ impl Headers {
         read
     }
 
-    /// The last value under this name, as Kafka's own clients read it.
+    /// The last value under this name, as Kafka's Java client reads it; none where there is none or it is null.
     pub fn get(&self, name: &str) -> Option<&Bytes> {
         self.iter()
             .filter(|(n, _)| *n == name)
@@ -40,28 +40,32 @@ impl Headers {
             .and_then(|(_, value)| value)
     }
 
-    /// The last value under this name, where it is UTF-8.
+    /// The last value under this name; none where there is none, it is null or not UTF-8.
     pub fn text(&self, name: &str) -> Option<&str> {
         std::str::from_utf8(self.get(name)?).ok()
     }
 
+    /// Adds a header after the others.
     pub fn push(&mut self, name: impl Into<String>, value: Option<Bytes>) {
         self.all.push((name.into(), value));
     }
 
+    /// Names and values, in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&Bytes>)> {
         self.all.iter().map(|(n, v)| (n.as_str(), v.as_ref()))
     }
 
+    /// How many headers there are, without those that are [left out](Self::dropped).
     pub fn len(&self) -> usize {
         self.all.len()
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
-    /// How many headers of the message are not here, as their names are not UTF-8.
+    /// How many headers of the message are left out, because their names are not UTF-8.
     pub fn dropped(&self) -> usize {
         self.dropped
     }
@@ -82,11 +86,11 @@ compile_error!(
 );
 
 thread_local! {
-    /// A panic of this thread is expected and says nothing that anyone should read.
+    /// Whether a panic of this thread is expected and must not be printed.
     static SILENT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The result of the call, or none where it panics, which is not printed then.
+/// The result of the call, or none where it panics. The panic is not printed.
 fn silently<T>(call: impl FnOnce() -> T) -> Option<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

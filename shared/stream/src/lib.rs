@@ -1,7 +1,9 @@
-//! The exactly-once consume-transform-produce loop, and the other things one does with Kafka.
+//! The exactly-once consume-transform-produce loop, and clients for tools: [`Reader`], [`Publisher`], [`admin`].
 //!
-//! A service implements [`Stage`] and hands it to [`run`]; everything else happens here: which partitions are ours,
-//! what is in flight, when to commit, what to do about failures, crashes, rebalances and ghosts.
+//! A service implements [`Stage`] and hands it to [`run`]. The loop does the rest: it joins the consumer group, bounds
+//! what is in flight, commits outputs and offsets in one transaction, retries, writes dead letters, and recovers from
+//! crashes, rebalances and fencing. `examples/stage.rs` is a complete stage on an embedded broker.
+#![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod admin;

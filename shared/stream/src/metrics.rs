@@ -1,5 +1,5 @@
-//! What the loop measures. Each metric is declared once a process, here, as `sightline_<what>_<unit>` with the service as
-//! the label `stage`: an alert or a panel is written once for all four.
+//! The loop's metrics. Each is declared once a process, here, as `sightline_<what>_<unit>`, with the service's name as
+//! the label `stage`, so that one alert or panel serves all services.
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
@@ -27,7 +27,7 @@ pub(crate) enum Kind {
     Rejected,
     /// To be tried again.
     Retried,
-    /// Given up: its partition was revoked, or its transaction aborted; somebody reads it again.
+    /// Given up, because its partition was revoked or its transaction was aborted. It will be read again.
     Dropped,
 }
 
@@ -139,7 +139,7 @@ impl Families {
         }
     }
 
-    /// Declares the metrics.
+    /// Declares the metrics. Must be called once for each registry.
     pub fn register(registry: &mut Registry) -> Self {
         let m = Self::new();
         let registry = registry.sub_registry_with_prefix("sightline");
@@ -237,7 +237,8 @@ impl Families {
         m
     }
 
-    /// Those of one service's loop; the ones of a closed set begin at 0, so that a rate sees the first event.
+    /// The metrics of one service's loop. Counters whose labels form a closed set begin at 0, so that a rate includes
+    /// the first event.
     pub fn stage(&self, service: &'static str) -> Metrics {
         let stage = StageLabel { stage: service };
         for &reason in Reason::ALL {
@@ -301,7 +302,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Metrics that nobody reads, for tests and benches.
+    /// Metrics in no registry, for tests and benchmarks.
     pub fn unregistered() -> Self {
         Families::new().stage("unregistered")
     }

@@ -1,4 +1,4 @@
-//! A plain producer, for intake, tools and tests.
+//! A producer outside the loop, for tools and tests.
 
 use crate::{
     Error, Headers, KafkaSettings,
@@ -8,26 +8,32 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use rdkafka::{
     config::FromClientConfigAndContext as _,
+    error::{KafkaError, RDKafkaErrorCode as Code},
     message::{Header, OwnedHeaders},
     producer::{FutureProducer, FutureRecord, Producer as _},
     util::Timeout,
 };
 use std::time::Duration;
 
-/// A record to publish; the topic is a full name.
+/// A record to publish.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Message {
+    /// The topic's full name, with the prefix of the settings.
     pub topic: String,
-    /// By the key's hash where not given.
+    /// The partition; chosen by the key's hash where not given.
     pub partition: Option<i32>,
+    /// The key, which may be null.
     pub key: Option<Bytes>,
+    /// The value, which may be null.
     pub value: Option<Bytes>,
+    /// The headers, in their order.
     pub headers: Headers,
-    /// Milliseconds since the Unix epoch; now where not given.
+    /// Milliseconds since the Unix epoch; the time of publishing where not given.
     pub timestamp_ms: Option<i64>,
 }
 
 impl Message {
+    /// A record with a key and a value, and without headers.
     pub fn new(topic: impl Into<String>, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
         Self {
             topic: topic.into(),
@@ -38,14 +44,16 @@ impl Message {
     }
 }
 
-/// Where a published record stands.
+/// Where a published record is in its topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
+    /// The partition, from 0.
     pub partition: i32,
+    /// The record's offset in the partition.
     pub offset: i64,
 }
 
-/// Publishes records, idempotently: none is lost or doubled by the client's own retries.
+/// Publishes records with an idempotent producer: the client's retries neither lose nor duplicate a record.
 pub struct Publisher {
     producer: Option<FutureProducer<Quiet>>,
     transactional: bool,
@@ -60,12 +68,19 @@ impl Drop for Publisher {
 }
 
 impl Publisher {
+    /// A publisher without transactions. Asks no broker for anything yet.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] where the settings can't work, [`Error::Fatal`] where the client library refuses them.
     pub fn new(kafka: &KafkaSettings) -> Result<Self, Error> {
         Self::create(kafka, None)
     }
 
-    /// One whose [`send_all`](Self::send_all) writes all or nothing. Waits for the brokers; fences whoever used the
-    /// id before.
+    /// A publisher whose [`send_all`](Self::send_all) writes all records or none. Waits for the brokers, and fences any
+    /// other producer with the same transactional id.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and [`Error::Transient`] where the brokers do not answer within half a minute.
     pub async fn transactional(kafka: &KafkaSettings, id: &str) -> Result<Self, Error> {
         let publisher = Self::create(kafka, Some(id))?;
         let producer = publisher.producer().clone();
@@ -134,7 +149,11 @@ impl Publisher {
         .map_err(|(error, _)| publishing(&message.topic, error))
     }
 
-    /// Publishes records in this order for each partition; all or nothing where the publisher is transactional.
+    /// Publishes records and waits until the brokers have them. Within a partition they keep this order. A
+    /// transactional publisher writes all of them or none; another one may have written some when it fails.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
     pub async fn send_all(&self, messages: &[Message]) -> Result<Vec<Place>, Error> {
         if !self.transactional {
             return try_join_all(messages.iter().map(|m| self.send(m))).await;
@@ -158,8 +177,7 @@ impl Publisher {
     }
 }
 
-fn publishing(topic: &str, error: rdkafka::error::KafkaError) -> Error {
-    use rdkafka::error::RDKafkaErrorCode as Code;
+fn publishing(topic: &str, error: KafkaError) -> Error {
     match error.rdkafka_error_code() {
         Some(
             code @ (Code::UnknownTopicOrPartition

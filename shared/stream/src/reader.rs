@@ -1,4 +1,4 @@
-//! A plain reader of a whole topic, for tools and tests: no group, committed records only.
+//! A reader of a whole topic, for tools and tests. It joins no group and reads committed records only.
 
 use crate::{
     Error, KafkaSettings, Record,
@@ -6,7 +6,7 @@ use crate::{
 };
 use bytes::Bytes;
 use rdkafka::{
-    Message, Offset, TopicPartitionList,
+    Message as _, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
     error::KafkaError,
 };
@@ -18,6 +18,7 @@ use std::{
 /// Where reading starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
+    /// The first record that each partition still has.
     Beginning,
     /// Only what is committed after the reader was opened.
     End,
@@ -27,7 +28,8 @@ pub enum Start {
     At(BTreeMap<i32, i64>),
 }
 
-/// Reads committed records of all partitions, in no particular order among these. Blocks.
+/// Reads committed records of all partitions: those of one partition in the order of their offsets, those of several in
+/// no particular order. All calls block.
 pub struct Reader {
     consumer: BaseConsumer<Quiet>,
     partitions: usize,
@@ -36,14 +38,14 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// `topic` is the full name.
+    /// Opens a topic by its full name, with the prefix of the settings.
     ///
     /// # Errors
     /// [`Error::Topic`] where there is no such topic.
     pub fn open(kafka: &KafkaSettings, topic: &str, start: Start) -> Result<Self, Error> {
         let mut config = kafka.client_config("sightline-reader", &[])?;
         config
-            // Needed by the client library, never joined and never committed to.
+            // The client library requires a group. It is never joined, and nothing is committed to it.
             .set("group.id", "sightline-reader")
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
@@ -75,14 +77,17 @@ impl Reader {
     }
 
     /// The next record, or none where `longest` is over first.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] where the client library gives up. Errors that may pass are waited out.
     pub fn next(&mut self, longest: Duration) -> Result<Option<Record>, Error> {
         self.read(longest, false)
     }
 
-    /// The next record, or none where all partitions are at their end.
+    /// The next record, or none where all partitions have been read to their end.
     ///
     /// # Errors
-    /// [`Error::Transient`] where `longest` is over before either.
+    /// [`Error::Transient`] where neither happens within `longest`.
     pub fn next_before_end(&mut self, longest: Duration) -> Result<Option<Record>, Error> {
         let record = self.read(longest, true)?;
         if record.is_none() && !self.at_end() {
@@ -94,7 +99,7 @@ impl Reader {
         Ok(record)
     }
 
-    /// Whether every partition was at its end when it was read last.
+    /// Whether every partition had been read to its end when it was read last.
     pub fn at_end(&self) -> bool {
         self.ended.len() == self.partitions
     }

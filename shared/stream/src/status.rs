@@ -1,4 +1,4 @@
-//! Whether the loop is alive and ready, for a service's health endpoints.
+//! Whether a loop is alive and ready, for a service's health endpoints.
 
 use std::{
     sync::{
@@ -8,10 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The poll loop ticks ten times a second; a minute of silence means it hangs.
+/// The threads tick ten times a second. One that has not ticked for this long hangs.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Shared by the loop, which sets it, and the health endpoints, which ask it.
+/// The state of one loop. The loop sets it, the health endpoints read it; clones share the state.
 #[derive(Debug, Clone)]
 pub struct Status(Arc<Inner>);
 
@@ -34,6 +34,7 @@ impl Default for Status {
 }
 
 impl Status {
+    /// The status of a loop that has not started.
     pub fn new() -> Self {
         Self(Arc::new(Inner {
             start: Instant::now(),
@@ -47,7 +48,8 @@ impl Status {
         }))
     }
 
-    /// Whether the poll loop and the committer ticked lately, or the loop has not started yet. Does not depend on the brokers.
+    /// Whether the poll thread and the commit thread have ticked within the last minute. True before the loop starts,
+    /// and while the commit thread waits for brokers that are away.
     pub fn alive(&self) -> bool {
         self.hung_because().is_empty()
     }
@@ -71,7 +73,7 @@ impl Status {
         reasons(checks.map(|(hangs, why)| (running && hangs, why)))
     }
 
-    /// The producer is initialised, the circuit closed, and nobody asked to stop.
+    /// Whether the producer is initialised, the circuit is closed and nobody asked the loop to stop.
     pub fn ready(&self) -> bool {
         self.unready_because().is_empty()
     }
@@ -115,7 +117,7 @@ impl Status {
         self.0.commit_tick_ms.store(self.now_ms(), Relaxed);
     }
 
-    /// The committer is in a call that lasts as long as the brokers are away.
+    /// The commit thread is in a call that may last as long as the brokers are away.
     pub(crate) fn calling(&self, calling: bool) {
         self.0.calling.store(calling, Relaxed);
     }

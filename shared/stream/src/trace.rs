@@ -1,5 +1,5 @@
-//! W3C Trace Context in record headers, [level 1](https://www.w3.org/TR/trace-context/): read strictly, written always,
-//! whether or not spans are exported.
+//! W3C Trace Context, [level 1](https://www.w3.org/TR/trace-context/), in record headers. It is read strictly, and
+//! written whether or not spans are exported.
 
 use bytes::Bytes;
 use opentelemetry::{
@@ -11,21 +11,21 @@ use std::fmt;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-/// The longest `tracestate` that is passed on, in bytes: as much as the recommendation asks for, and lets one stop at.
+/// The longest `tracestate` that is passed on, in bytes: the length that the recommendation requires at least.
 const LONGEST_STATE: usize = 512;
 
-/// Which trace a record belongs to, and the span of this hop.
+/// The trace that a record belongs to, and the span of the stage that processes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceContext {
     /// 16 bytes, not all zero.
     pub trace_id: u128,
-    /// The span of this hop, not zero.
+    /// The span of this stage, not zero.
     pub span_id: u64,
-    /// The span of the hop before; none at the start of a trace.
+    /// The span of the stage before; none at the start of a trace.
     pub parent_id: Option<u64>,
-    /// Bit 0: sampled.
+    /// The trace flags; bit 0 is "sampled".
     pub flags: u8,
-    /// Vendor state, passed through untouched; none where it has more than 512 bytes.
+    /// Vendor state, passed on unchanged; none where it has more than 512 bytes.
     pub state: Option<Bytes>,
 }
 
@@ -41,8 +41,8 @@ impl TraceContext {
         }
     }
 
-    /// The context of a record that came with these headers: a child of its `traceparent`, or a new trace where there
-    /// is none or it breaks the rules (then `tracestate` must be dropped, too).
+    /// The context of a record with these headers: a child of its `traceparent`. A new trace without `tracestate` where
+    /// there is no `traceparent` or it is not valid.
     pub fn from_headers(traceparent: Option<&[u8]>, tracestate: Option<&Bytes>) -> Self {
         match traceparent.and_then(parse) {
             None => Self::root(),
@@ -58,7 +58,7 @@ impl TraceContext {
         }
     }
 
-    /// The `traceparent` that an output of this hop carries.
+    /// The `traceparent` that an output of this stage carries.
     pub fn traceparent(&self) -> String {
         let Self {
             trace_id,
@@ -69,7 +69,7 @@ impl TraceContext {
         format!("00-{trace_id:032x}-{span_id:016x}-{flags:02x}")
     }
 
-    /// The context of a hop whose span is exported as `span`: its ids are the exporter's then.
+    /// The same context with the ids of `span`, where that is exported.
     pub(crate) fn joined(self, span: &Span) -> Self {
         if let Some(parent) = self.parent_id {
             let remote = SpanContext::new(
@@ -79,7 +79,7 @@ impl TraceContext {
                 true,
                 TraceState::default(),
             );
-            // It fails where nobody exports spans.
+            // This fails where spans are not exported.
             drop(span.set_parent(Context::new().with_remote_span_context(remote)));
         }
         let context = span.context();
@@ -100,7 +100,7 @@ impl TraceContext {
     }
 }
 
-/// Notes on the exported span of a record what the transaction held for it.
+/// Sets the outcome of a committed record on its exported span.
 pub(crate) fn committed(span: &Span, reason: Option<Reason>) {
     match reason {
         None => span.set_attribute("outcome", "done"),
@@ -115,7 +115,7 @@ fn new_span_id() -> u64 {
     rand::random::<u64>().max(1)
 }
 
-/// Trace id, parent id and flags; none where the text breaks a rule of the recommendation.
+/// Trace id, parent id and flags; none where the text is not valid by the recommendation.
 fn parse(text: &[u8]) -> Option<(u128, u64, u8)> {
     let text = std::str::from_utf8(text).ok()?;
     let version = text.get(0..2)?;

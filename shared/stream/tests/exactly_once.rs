@@ -139,13 +139,13 @@ async fn killed_in_mid_flow_nothing_is_lost_or_doubled() {
         max_in_flight_records: 20,
         ..cluster.settings()
     };
-    // The same instance again: it takes over from its own ghost at once.
+    // The same instance again fences the dead one at once.
     for _ in 0..3 {
         let doomed = cluster.instance(settings.clone(), slow());
         tokio::time::sleep(Duration::from_millis(400)).await;
         doomed.kill().await;
     }
-    // Another one: it has to wait for the session of the dead to end.
+    // Another instance has to wait until the session of the dead one ends.
     let heir = LoopSettings {
         instance: "heir".into(),
         ..settings
@@ -156,7 +156,7 @@ async fn killed_in_mid_flow_nothing_is_lost_or_doubled() {
     heir.stop().await.unwrap();
 }
 
-/// Outputs that wait hold on to the values they were made of, and those to the consumer they came by.
+/// Outputs that wait may share memory with the values they were made of, and these keep the consumer alive.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_with_outputs_that_wait_it_lets_go_of_its_partitions() {
     let cluster = Cluster::start("waiting").await;
@@ -186,8 +186,8 @@ async fn killed_with_outputs_that_wait_it_lets_go_of_its_partitions() {
     heir.stop().await.unwrap();
 }
 
-/// What the loop's order rests on: a partition's queue that is split off before the partition is assigned gets all of its
-/// records, and the main queue none that later ones could overtake.
+/// What the loop's order rests on: a partition's queue that is split off before the partition is assigned gets all of
+/// its records, and the main queue none that later ones could overtake.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_that_is_split_off_before_the_assignment_gets_every_record() {
     let cluster = Cluster::start("split").await;

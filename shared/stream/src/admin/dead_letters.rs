@@ -4,20 +4,27 @@ use crate::{Error, KafkaSettings, Reader, Record, Start};
 use sightline_contracts::{Reason, Topic, headers};
 use std::time::Duration;
 
-/// A dead letter and what its headers say.
+/// A dead letter and what its headers say. A field is none where its header is missing or can't be read.
 #[derive(Debug, Clone)]
 pub struct DeadLetter {
-    /// Place, original key, value and headers.
+    /// The record in `dead-letters`: its own partition and offset; the original's key, value and headers.
     pub record: Record,
+    /// The service that gave up on the record.
     pub stage: Option<String>,
+    /// Why it gave up.
     pub reason: Option<Reason>,
+    /// How often the record was tried, from 1.
     pub attempts: Option<u32>,
-    /// Without the prefix of the settings.
+    /// The topic that the original was read from, without the prefix of the settings.
     pub source_topic: Option<String>,
+    /// The partition that the original was read from.
     pub source_partition: Option<i32>,
+    /// The offset that the original was read from.
     pub source_offset: Option<i64>,
+    /// The error as text for an operator.
     pub error: Option<String>,
-    /// The bytes that the original value had, where it is not here: it was more than the topic takes.
+    /// The length in bytes of the original's value, where the dead letter lacks it because the topic refused it for its
+    /// size.
     pub value_dropped: Option<u64>,
 }
 
@@ -43,7 +50,11 @@ fn reason(record: &Record) -> Option<Reason> {
     record.headers.text(headers::REASON)?.parse().ok()
 }
 
-/// The dead letters there are, one after the other, from all partitions; ends where the topic ends. Blocks.
+/// The dead letters of all partitions, in no particular order between partitions; ends where the topic ends. Both the
+/// call and the iterator block.
+///
+/// # Errors
+/// [`Error::Topic`] where there is no such topic; [`Error::Transient`] where the brokers are silent for ten seconds.
 pub fn dead_letters(
     kafka: &KafkaSettings,
     prefix: &str,

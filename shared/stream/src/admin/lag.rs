@@ -1,4 +1,4 @@
-//! How far a group is behind.
+//! Consumer lag.
 
 use crate::{
     Error, KafkaSettings, Reader, Start,
@@ -7,13 +7,16 @@ use crate::{
 use rdkafka::{Offset, TopicPartitionList, consumer::Consumer as _};
 use std::{collections::BTreeMap, time::Duration};
 
-/// One partition's offsets.
+/// The lag of a consumer group in one partition.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct PartitionLag {
+    /// The group's full name.
     pub group: String,
+    /// The topic's full name.
     pub topic: String,
+    /// The partition, from 0.
     pub partition: i32,
-    /// Where the group goes on; none where it has committed nothing yet.
+    /// The offset that the group reads next; none where it has committed nothing yet.
     pub committed: Option<i64>,
     /// One past the last committed record; records of open transactions do not count.
     pub end: i64,
@@ -21,7 +24,11 @@ pub struct PartitionLag {
     pub lag: i64,
 }
 
-/// The lag of a group in a topic, by partition. Both names are full ones.
+/// The lag of a group in each partition of a topic. Both names are full ones, with the prefix of the settings.
+///
+/// # Errors
+/// [`Error::Topic`] where there is no such topic; [`Error::Transient`] where a broker does not answer within ten
+/// seconds.
 pub async fn lag(
     kafka: &KafkaSettings,
     group: &str,
@@ -73,8 +80,8 @@ fn lag_of(kafka: &KafkaSettings, group: &str, topic: &str) -> Result<Vec<Partiti
     Ok(lags)
 }
 
-/// What stands at the end may be transaction markers, which no consumer ever sees: reads the last offsets back to
-/// find the last record.
+/// The last offsets of a partition may be transaction markers, which no consumer sees. Reads the last offsets to find
+/// the last record.
 fn without_trailing_markers(
     kafka: &KafkaSettings,
     topic: &str,
@@ -101,7 +108,7 @@ fn without_trailing_markers(
         let from = lag.end - lag.lag;
         match last.get(&lag.partition) {
             Some(&offset) => lag.end = offset + 1,
-            // Markers as far as was looked: if that was all, nothing is left.
+            // Only markers were found. If all of the lag was read, no record is left.
             None => lag.end = start,
         }
         lag.lag = (lag.end - from).max(0);

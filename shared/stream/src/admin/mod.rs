@@ -1,4 +1,4 @@
-//! What an operator does with topics, groups and dead letters.
+//! What an operator does: create and delete topics, read a group's lag, read dead letters.
 
 mod dead_letters;
 mod lag;

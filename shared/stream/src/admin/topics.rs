@@ -1,4 +1,4 @@
-//! Making and deleting topics.
+//! Creating and deleting topics.
 
 use crate::{
     Error, KafkaSettings,
@@ -15,15 +15,16 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A topic to make.
+/// A topic to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicSpec {
-    /// The full name.
+    /// The full name, with the prefix of the settings.
     pub name: String,
+    /// The number of partitions, at least 1.
     pub partitions: i32,
-    /// Copies of each partition; not above the number of brokers.
+    /// Replicas of each partition, at most the number of brokers.
     pub replication: i32,
-    /// Topic configuration as Kafka calls it.
+    /// Kafka's topic configuration: names and values.
     pub config: Vec<(String, String)>,
 }
 
@@ -59,15 +60,19 @@ fn options() -> AdminOptions {
         .operation_timeout(Some(PATIENCE))
 }
 
-/// Makes the topics that are not there yet and returns their names; those that are there stay as they are. When it
-/// returns, each has its leaders.
+/// Creates the topics that do not exist and returns their names. Existing topics are not changed. On return every
+/// partition has a leader.
+///
+/// # Errors
+/// [`Error::Unreachable`] where no broker answers within half a minute; [`Error::Topic`] where a topic is refused or
+/// gets no leaders in that time.
 pub async fn create_topics(
     kafka: &KafkaSettings,
     topics: &[TopicSpec],
 ) -> Result<Vec<String>, Error> {
     let new: Vec<NewTopic<'_>> = topics.iter().map(new_topic).collect();
     let names: Vec<String> = topics.iter().map(|t| t.name.clone()).collect();
-    // The client of administration keeps to itself why it can't reach the brokers.
+    // An admin client does not tell why it can't reach the brokers; a consumer does.
     let (consumer, first) = (consumer(kafka)?, names.first().cloned());
     let consumer = blocking(move || {
         metadata(&consumer, first.as_deref(), PATIENCE)?;
@@ -129,7 +134,10 @@ fn wait_for_leaders(consumer: &BaseConsumer<Quiet>, names: &[String]) -> Result<
     Ok(())
 }
 
-/// Deletes topics and all they hold; those that are not there don't matter.
+/// Deletes topics and their records. Topics that do not exist are ignored.
+///
+/// # Errors
+/// [`Error::Topic`] where the brokers refuse; [`Error::Transient`] where they do not answer.
 pub async fn delete_topics(kafka: &KafkaSettings, names: &[String]) -> Result<(), Error> {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let results = client(kafka)?

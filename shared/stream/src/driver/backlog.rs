@@ -1,8 +1,9 @@
-//! What waits in our partitions, how old it is, and how long it will take: for gauges and the autoscaler, never for a
-//! decision of the loop.
+//! Consumer lag in records, the age of the oldest record, and the time to work the lag off: for gauges and the
+//! autoscaler. The loop makes no decision by them.
 //!
-//! Offsets are not records: each transaction leaves a marker, and aborted records stay in the log. What was fetched is
-//! counted; what lies beyond is estimated by how many of the last fetched offsets were records.
+//! The lag in offsets is more than that in records: each transaction leaves a marker, and aborted records stay in the
+//! log. Fetched records are counted exactly. Those not yet fetched are estimated by how many of the last fetched
+//! offsets were records.
 
 use crate::machine::Place;
 use std::{
@@ -10,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-/// After this much work a rate counts half as much as what came later.
+/// The working time after which a measured rate counts half.
 const HALF_LIFE: Duration = Duration::from_secs(30);
 
 /// What librdkafka's statistics say of a partition.
@@ -20,20 +21,20 @@ pub(crate) struct Seen {
     pub next_offset: i64,
     /// The last stable offset: where a read-committed reader's log ends.
     pub end: i64,
-    /// Records fetched since the start, without markers.
+    /// Records fetched since the start; markers do not count.
     pub received: u64,
     /// Records fetched and not yet taken.
     pub queued: usize,
 }
 
-/// What there is to show.
+/// The values of the gauges.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Measured {
     /// Records not committed, by partition.
     pub lag: Vec<(i32, i64)>,
-    /// Of the oldest of them.
+    /// The age of the oldest of them.
     pub age: Duration,
-    /// Until they are through, in seconds.
+    /// Seconds until all of them are committed, at the current rate.
     pub drain: f64,
 }
 
@@ -49,13 +50,13 @@ struct Partition {
     taken: VecDeque<(i64, i64)>,
     /// Records that nobody has taken yet.
     ahead: i64,
-    /// Since when they wait without one being taken, in milliseconds since the epoch.
+    /// When they began to wait, where none was taken since, in milliseconds since the epoch.
     waiting_since: Option<i64>,
     last: Option<Seen>,
     density: Density,
 }
 
-/// Which share of a partition's offsets are records; the newest statistics count most.
+/// The share of a partition's offsets that are records. The newest statistics weigh most.
 #[derive(Debug, Default)]
 struct Density {
     records: f64,
@@ -68,7 +69,8 @@ impl Density {
         self.offsets = self.offsets / 2.0 + offsets as f64;
     }
 
-    /// Of that many offsets, at least one: were all of them markers, they would have been passed over.
+    /// An estimate of the records in this many offsets, at least 1: had all of them been markers, the consumer would
+    /// have passed over them.
     fn records_in(&self, offsets: i64) -> i64 {
         if offsets <= 0 {
             return 0;
@@ -82,7 +84,7 @@ impl Density {
     }
 }
 
-/// Records a second while there is work: what the instance can do, not what it is given.
+/// Records a second of working time: the instance's capacity, whatever its load.
 #[derive(Debug, Default)]
 struct Pace {
     done: f64,
@@ -101,7 +103,7 @@ impl Pace {
         self.busy_since = working.then_some(now);
     }
 
-    /// One a second where nothing was done yet.
+    /// 1 where nothing was done yet.
     fn per_second(&self) -> f64 {
         if self.done > 0.0 && self.busy > 0.0 {
             self.done / self.busy
@@ -112,7 +114,7 @@ impl Pace {
 }
 
 impl Backlog {
-    /// `now` counts from the start of the loop, here and below.
+    /// A record was taken. `now` counts from any fixed moment, here and below.
     pub fn taken(&mut self, partition: i32, offset: i64, timestamp_ms: i64, now: Duration) {
         let share = self.partitions.entry(partition).or_default();
         share.taken.push_back((offset, timestamp_ms));
@@ -137,7 +139,7 @@ impl Backlog {
         self.pace.done += records as f64;
     }
 
-    /// What was taken is dropped and will be read again, from all partitions or not by us.
+    /// Everything taken and not committed is dropped, and will be read again.
     pub fn doubted(&mut self, now: Duration) {
         for share in self.partitions.values_mut() {
             share.ahead += share.taken.len() as i64;
@@ -146,12 +148,13 @@ impl Backlog {
         self.pace.working(false, now);
     }
 
-    /// A partition is not ours any more, or ours anew.
+    /// A partition was assigned, revoked or lost.
     pub fn forget(&mut self, partition: i32, now: Duration) {
         self.partitions.remove(&partition);
         self.pace.working(self.works(), now);
     }
 
+    /// New statistics of a partition.
     pub fn seen(&mut self, partition: i32, seen: Seen, now_ms: i64) {
         let share = self.partitions.entry(partition).or_default();
         if let Some(last) = share.last.replace(seen)

@@ -1,7 +1,7 @@
-//! The consumer's configuration, and what it tells of its group.
+//! The consumer: its configuration and its callbacks, and the producers' configuration.
 
 use super::{backlog::Seen, shared::Shared};
-use crate::{Error, KafkaSettings, LoopSettings, Spec};
+use crate::{Error, KafkaSettings, LoopSettings, Spec, client};
 use parking_lot::Mutex;
 use rdkafka::{
     ClientConfig, ClientContext, Statistics, TopicPartitionList,
@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-/// What the group decided about us.
+/// What the group decided about this consumer's partitions.
 #[derive(Debug)]
 pub(crate) enum Decision {
     Assigned(Vec<i32>),
@@ -30,13 +30,13 @@ pub(crate) enum Decision {
 
 pub(crate) type GroupConsumer = BaseConsumer<Context>;
 
-/// Collects the group's decisions; the poll thread acts on them, outside the callback.
+/// Collects the group's decisions. The poll thread acts on them, outside the callback.
 pub(crate) struct Context {
     topic: String,
-    /// What waits in it may hold messages, and they the consumer.
+    /// Weak, since outputs that wait in it may hold messages, which hold the consumer, which holds this.
     shared: Weak<Shared>,
     decisions: Mutex<VecDeque<Decision>>,
-    /// The consumer is on its way out: whatever is revoked is given back at once.
+    /// The consumer leaves the group: whatever is assigned or revoked is given back at once.
     leaving: AtomicBool,
 }
 
@@ -93,7 +93,7 @@ impl ConsumerContext for Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        crate::client::log(level, facility, message);
+        client::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -137,7 +137,7 @@ pub(crate) fn connect(
     Ok(Arc::new(consumer))
 }
 
-/// What exactly-once rests on is set last, so that no property given by hand changes it.
+/// The properties that exactly-once depends on are set last, so that `--kafka-property` can't change them.
 fn config(
     kafka: &KafkaSettings,
     settings: &LoopSettings,
@@ -186,13 +186,13 @@ fn config(
 pub(crate) enum Batching {
     /// As many as come together, within [`REQUEST_BYTES`].
     Several,
-    /// One: what is refused for its size then is that record.
+    /// One, so that a request that is refused for its size names the record.
     Single,
 }
 
-/// Bytes of a request to a partition: less than the limit of any topic, which holds for all of it. The JVM of Apache
-/// Kafka keeps what is larger than half a region of its heap out of the ordinary ways of its collector
-/// (`-XX:G1HeapRegionSize`, 1 MiB for heaps up to 2 GiB): requests of 7 MB cost the broker half as much again.
+/// Bytes of a request to a partition. A topic's limit holds for the whole request, so this is less than any topic's
+/// limit. It is also less than half a region of a small JVM heap (`-XX:G1HeapRegionSize`, 1 MiB for heaps up to 2 GiB):
+/// G1 allocates larger objects separately, and requests of 7 MB cost the broker 1.5 times as much.
 const REQUEST_BYTES: &str = "500000";
 
 /// The configuration of one of the instance's producers.
@@ -204,7 +204,7 @@ pub(crate) fn producer_config(
     batch: Batching,
 ) -> Result<ClientConfig, Error> {
     let identity = settings.prefixed(&format!("{service}.{}", settings.instance));
-    // The first has the plain name; the others are told apart by a character that no instance has.
+    // The first has the plain name. The others have a suffix with a character that no instance's name has.
     let transactional = match number {
         0 => identity.clone(),
         n => format!("{identity}~{n}"),
@@ -217,9 +217,9 @@ pub(crate) fn producer_config(
         ("topic.metadata.refresh.interval.ms", "10000"),
         ("partitioner", "murmur2_random"),
         ("batch.size", REQUEST_BYTES),
-        // A broker takes a connection's requests one after the other anyway. librdkafka's thread spins while five
-        // records of a partition are unacknowledged and more wait, unless a request waits, too: with one under way
-        // it does, and the thread sleeps.
+        // A broker handles a connection's requests one after the other anyway. librdkafka's thread spins while five
+        // records of a partition are unacknowledged and more wait, unless a request waits as well. With one request at
+        // a time, one does wait, and the thread sleeps.
         ("max.in.flight.requests.per.connection", "1"),
     ];
     let mut config = kafka.client_config(&identity, &defaults)?;

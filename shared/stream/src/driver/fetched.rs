@@ -1,4 +1,4 @@
-//! A message as librdkafka holds it.
+//! A message in librdkafka's memory.
 
 use super::consumer::Context;
 use bytes::Bytes;
@@ -9,12 +9,12 @@ use rdkafka::{
 use self_cell::self_cell;
 use std::{sync::Arc, time::Duration};
 
-/// Bytes from which on a value stays where it is. It keeps all that was fetched with it in memory, so small ones, of
-/// which many come in one fetch, are copied.
+/// The least length of a value that is not copied. A value that is not copied keeps the whole fetch response in memory,
+/// so small values, of which one response has many, are copied.
 const LARGE: usize = 32 << 10;
 
 self_cell!(
-    /// A message, and the queue it came by, which the message must not outlive.
+    /// A message and its queue, which must outlive the message.
     pub(crate) struct Fetched {
         owner: Arc<PartitionQueue<Context>>,
         #[covariant]
@@ -23,7 +23,7 @@ self_cell!(
 );
 
 impl Fetched {
-    /// The queue's next message, if it has one; an error of the partition's otherwise.
+    /// The queue's next message or error; none where the queue is empty.
     pub fn from(queue: &Arc<PartitionQueue<Context>>) -> Option<Result<Self, KafkaError>> {
         let polled = Self::try_new(queue.clone(), |queue| match queue.poll(Duration::ZERO) {
             Some(polled) => polled.map_err(Some),

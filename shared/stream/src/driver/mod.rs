@@ -1,4 +1,8 @@
-//! The loop's threads and tasks, around the [machine](crate::machine) that decides.
+//! The loop's threads and tasks. The [machine](crate::machine) decides; they carry out:
+//!
+//! - The poll thread polls the consumer, takes records, and tells the machine what the group decides.
+//! - A task for each record runs the stage, and tells the machine what came of it.
+//! - The commit thread writes the outputs and offsets that the machine hands it, one transaction at a time.
 
 mod backlog;
 mod committer;
@@ -26,19 +30,22 @@ use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use work::Work;
 
-/// What a service is to the loop.
+/// What the loop must know of a service.
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
     /// The service's name: its consumer group, the start of its transactional id, and the stage of its dead letters.
     pub service: &'static str,
+    /// The topic that the service reads.
     pub input: Topic,
 }
 
-/// How the loop reaches Kafka and how it works.
+/// The settings of a loop. A service's own settings may flatten them.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
+    /// The connection to Kafka.
     #[command(flatten)]
     pub kafka: KafkaSettings,
+    /// Bounds, commits, retries and timeouts.
     #[command(flatten)]
     pub looping: LoopSettings,
 }
@@ -50,12 +57,15 @@ impl Config {
     }
 }
 
-/// Runs a stage until `shutdown` is cancelled, then drains: what is in flight is finished and committed, the group
-/// left. Waits for brokers that are not there yet. Dropping the future is like killing the process.
+/// Runs a stage until `shutdown` is cancelled. Then it finishes and commits what is in flight, for `--drain-timeout` at
+/// most, and leaves the group. Brokers that can't be reached are waited for, at the start and later.
+///
+/// Each record's outputs are written exactly once, and for each partition of the input in the order of its offsets,
+/// whenever the process or a broker dies. Dropping the future has the effect of killing the process.
 ///
 /// # Errors
-/// [`Error::Settings`] at once; [`Error::Fenced`] when another process runs under the same name;
-/// [`Error::Topic`] and [`Error::Fatal`] where waiting does not help.
+/// [`Error::Settings`] at once; [`Error::Fenced`] where another process runs under the same service and instance name;
+/// [`Error::Topic`], [`Error::Fatal`], [`Error::Astray`] and [`Error::Thread`] where the loop can't go on.
 pub async fn run<S: Stage>(
     stage: S,
     spec: Spec,
@@ -86,7 +96,7 @@ pub async fn run<S: Stage>(
     result
 }
 
-/// The parts of a running loop; dropped, they stop as if the process died.
+/// The parts of a running loop. When dropped, they stop as if the process had died.
 struct Running {
     shared: Arc<Shared>,
     committer: oneshot::Receiver<Result<(), Error>>,
@@ -141,7 +151,7 @@ impl Running {
         })
     }
 
-    /// Waits for a thread to end by itself, which it does only on an error.
+    /// Waits for a thread to end by itself, which happens only on an error.
     async fn ended(&mut self) -> Result<(), Error> {
         tokio::select! {
             ended = &mut self.committer => ended.unwrap_or(Err(Error::Thread("commit"))),
@@ -167,7 +177,7 @@ impl Running {
         }
     }
 
-    /// The time to drain is over; what is finished may still be committed.
+    /// The time to drain is over. A commit that runs may still end.
     async fn late(&mut self) -> Result<(), Error> {
         let records = self.shared.machine().in_flight().records;
         tracing::warn!(
@@ -204,7 +214,7 @@ fn thread(
     std::thread::Builder::new()
         .name(format!("{service}-{what}"))
         .spawn(move || {
-            // Nobody listens where the loop was dropped.
+            // Where the loop was dropped, nobody receives this.
             drop(ended.send(body()));
         })
         .map_err(|error| Error::Settings(format!("can't start a thread: {error}")))?;

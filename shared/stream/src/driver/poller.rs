@@ -1,8 +1,8 @@
-//! The poll thread: it never stops polling, and does nothing that takes long.
+//! The poll thread. It never stops polling, and makes no call that takes long.
 //!
-//! Each partition has a queue of its own. Where there is no room for more records the queues are left alone, so that
-//! librdkafka stops fetching by itself and what it has fetched is not thrown away, while the main queue, which brings
-//! the group's decisions, is served as ever.
+//! Each partition has a queue of its own. While no more records may be taken, the partitions' queues are not read:
+//! librdkafka then stops fetching and keeps what it has fetched. The consumer's main queue, which delivers the group's
+//! decisions, is always served.
 
 use super::{
     consumer::{Context, Decision, GroupConsumer},
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{Error, LoopSettings, Record, Spec, Stage};
 use rdkafka::{
-    Message, Offset, TopicPartitionList,
+    Message as _, Offset, TopicPartitionList,
     consumer::{Consumer as _, base_consumer::PartitionQueue},
     error::{KafkaError, RDKafkaErrorCode as Code},
 };
@@ -26,13 +26,13 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 use tracing::field::{Empty, display};
 
-/// Records taken in one turn, so that the main queue is served in between.
+/// The most records that are taken before the main queue is served again.
 const TURN: usize = 256;
 
 pub(crate) struct Poller<S> {
     consumer: Arc<GroupConsumer>,
     queues: Vec<Queue>,
-    /// Queues that were closed; values that came by them may be in use.
+    /// Queues of partitions that were given back. Values that came through them may be in use.
     closed: Vec<Queue>,
     shared: Arc<Shared>,
     work: Arc<Work<S>>,
@@ -43,7 +43,7 @@ pub(crate) struct Poller<S> {
     /// The topic's full name.
     topic: String,
     subscribed: bool,
-    /// When the last complaint was logged.
+    /// When an error of the consumer was last logged as a warning.
     complained: Cell<Option<Instant>>,
     /// When the backlog was last measured.
     measured: Instant,
@@ -111,7 +111,7 @@ impl<S: Stage> Poller<S> {
             .map_err(Error::fatal(format!("subscribe to {topic}")))
     }
 
-    /// One look at everything; true where there is more to do at once.
+    /// Does everything that is to do now. True where there is more.
     fn turn(&mut self) -> Result<bool, Error> {
         self.serve_main_queue()?;
         let mut more = false;
@@ -134,11 +134,11 @@ impl<S: Stage> Poller<S> {
     }
 
     fn serve_main_queue(&mut self) -> Result<(), Error> {
-        // A call handles one event at most and does not say whether it did.
+        // A poll handles at most one event, and does not tell whether there was one.
         for _ in 0..4 {
             match self.consumer.poll(Duration::ZERO) {
                 None => {}
-                // Later records of the partition's own queue may be under way already.
+                // Later records may have been taken from the partition's own queue already.
                 Some(Ok(message)) => {
                     return Err(Error::Astray {
                         topic: self.topic.clone(),
@@ -155,12 +155,14 @@ impl<S: Stage> Poller<S> {
     fn decided(&mut self, decision: Decision) {
         match decision {
             Decision::Assigned(partitions) => {
-                // First, so that no record is fetched into the main queue: what comes later would overtake it.
+                // Before the assignment, so that no record is fetched into the main queue, where later ones would
+                // overtake it.
                 for &partition in &partitions {
                     self.split(partition);
                 }
                 self.call("assign", &partitions, |c, list| c.incremental_assign(list));
-                // After librdkafka has asked where to start, so that our mark's transaction does not hold it up.
+                // After librdkafka has requested the committed offsets, so that it need not wait for our mark's
+                // transaction.
                 self.shared.change(|machine| machine.assigned(&partitions));
             }
             Decision::Revoked(partitions) => {
@@ -183,7 +185,8 @@ impl<S: Stage> Poller<S> {
 
     fn split(&mut self, partition: i32) {
         self.close(&[partition]);
-        // One that goes silences the partition's next, so it goes before, or stays.
+        // Destroying a queue also ends the delivery to a newer queue of the same partition, so an old one is destroyed
+        // before the next is made, or kept.
         self.closed
             .retain(|q| q.partition != partition || Arc::strong_count(&q.queue) > 1);
         if let Some(mut queue) = self.consumer.split_partition_queue(&self.topic, partition) {
@@ -202,7 +205,7 @@ impl<S: Stage> Poller<S> {
         }
     }
 
-    /// Revoked partitions leave when no commit runs.
+    /// Gives back revoked partitions that no commit needs any more.
     fn give_back(&mut self) {
         let leaving = self.shared.machine().releasable();
         if !leaving.is_empty() {
@@ -222,7 +225,7 @@ impl<S: Stage> Poller<S> {
             list.add_partition(&self.topic, partition);
         }
         if let Err(error) = act(&self.consumer, &list) {
-            // The group moves on without us, and tells: the next decision puts it right.
+            // The next decision of the group corrects it.
             tracing::warn!(%error, ?partitions, "could not {what} partitions");
         }
     }
@@ -244,7 +247,7 @@ impl<S: Stage> Poller<S> {
         }
     }
 
-    /// Takes records in turn from the partitions; true where the turn ended before the queues did.
+    /// Takes records from the partitions in turn. True where some may be left.
     fn take(&mut self) -> Result<bool, Error> {
         let queues = std::mem::take(&mut self.queues);
         let taken = self.take_from(&queues);
@@ -291,7 +294,7 @@ impl<S: Stage> Poller<S> {
             let dropped = record.headers.dropped() as u64;
             self.shared.metrics().dropped_headers.inc_by(dropped);
             self.shared.lag().taken(&record);
-            // Of the highest level, so that every line that is logged has it, whatever the filter.
+            // At the highest level, so that no filter removes it from the lines that are logged.
             record.span = tracing::error_span!(
                 parent: None,
                 "record",
@@ -312,6 +315,7 @@ impl<S: Stage> Poller<S> {
         }
     }
 
+    /// Returns an error that ends the loop, and logs one that may pass.
     fn complain(&self, error: KafkaError) -> Result<(), Error> {
         let topic = || self.topic.clone();
         match &error {
@@ -334,7 +338,7 @@ impl<S: Stage> Poller<S> {
         }
     }
 
-    /// What passes by itself is said once in a while: librdkafka repeats it twenty times a second.
+    /// Logs an error as a warning at most once in ten seconds: librdkafka repeats it twenty times a second.
     fn warn(&self, error: &KafkaError) {
         const PAUSE: Duration = Duration::from_secs(10);
         let lately = |at: Instant| at.elapsed() < PAUSE;
@@ -352,7 +356,7 @@ impl<S: Stage> Poller<S> {
         }
     }
 
-    /// Leaves the group, so that others take over at once: a static member does so only if it unsubscribes first.
+    /// Leaves the group, so that others take over at once. A static member must unsubscribe for that.
     fn leave(mut self) {
         self.consumer.context().leave();
         self.queues.clear();

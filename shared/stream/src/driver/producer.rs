@@ -1,15 +1,15 @@
-//! A transactional producer: one transaction at a time, start to end.
+//! A transactional producer, which runs one transaction at a time.
 
-use super::writing::Writing;
-use crate::{Error, machine::Batch};
+use super::writing::{Resolved, Writing};
+use crate::{Error, client, machine::Batch};
 use parking_lot::{Condvar, Mutex};
 use rdkafka::{
     ClientConfig, ClientContext, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::ConsumerGroupMetadata,
-    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code},
     message::{DeliveryResult, Header, OwnedHeaders},
-    producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
+    producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext},
     util::Timeout,
 };
 use std::{
@@ -25,7 +25,7 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub error: KafkaError,
-    /// The record, by its place in the batch, whose output the broker refuses for its size.
+    /// The index in the batch of the record whose output the broker refuses for its size, where that is the cause.
     pub too_large: Option<usize>,
 }
 
@@ -39,14 +39,13 @@ impl From<KafkaError> for Failure {
 }
 
 impl Failure {
-    /// Another process has taken over this producer's identity, or the broker has ended the transaction for its age: the
-    /// two give the same error.
+    /// Whether another process has taken over this producer's transactional id, or the broker has aborted the
+    /// transaction for its age. The two give the same error.
     ///
-    /// FENCED_INSTANCE_ID is no sign of either. A consumer that was frozen for longer than its session joins again
-    /// under its own instance name and thereby fences what it had in hand, while a clone takes over the producers
-    /// before it joins the group.
+    /// FENCED_INSTANCE_ID means neither. A consumer that was frozen for longer than its session rejoins under its own
+    /// instance name, which fences the group metadata that it read before. A clone takes over the producers first, and
+    /// joins the group afterwards.
     pub fn fenced(&self) -> bool {
-        use RDKafkaErrorCode as Code;
         matches!(
             self.error.rdkafka_error_code(),
             Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch)
@@ -54,11 +53,11 @@ impl Failure {
     }
 }
 
-/// Delivery reports of the running transaction.
+/// The delivery reports of the running transaction.
 #[derive(Debug, Default)]
 struct Deliveries {
     open: usize,
-    failed: Option<(usize, RDKafkaErrorCode)>,
+    failed: Option<(usize, Code)>,
 }
 
 #[derive(Default)]
@@ -71,7 +70,7 @@ struct Context(Arc<Reports>);
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        crate::client::log(level, facility, message);
+        client::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -89,9 +88,7 @@ impl ProducerContext for Context {
         if let Err((error, _)) = result
             && deliveries.failed.is_none()
         {
-            let code = error
-                .rdkafka_error_code()
-                .unwrap_or(RDKafkaErrorCode::Unknown);
+            let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
             deliveries.failed = Some((place, code));
         }
         if deliveries.open == 0 {
@@ -100,8 +97,8 @@ impl ProducerContext for Context {
     }
 }
 
-/// How long a thread waits for delivery reports at a time, and closing for the thread. The binding's wait spins through
-/// its last millisecond, which makes this half a hundredth of a core for each producer that has nothing to do.
+/// How long the thread waits for delivery reports at a time; closing a producer waits for the thread. The binding's
+/// wait spins during its last millisecond, so an idle producer costs 0.5 % of a core.
 const WAIT: Duration = Duration::from_millis(200);
 
 pub(crate) struct Transactional {
@@ -115,7 +112,7 @@ impl Drop for Transactional {
     fn drop(&mut self) {
         self.stop();
         if let Some(serving) = self.serving.take() {
-            // A panic in it would have come from the binding, and is logged.
+            // Only the binding could panic there, and the panic is printed.
             serving.join().ok();
         }
     }
@@ -148,21 +145,21 @@ impl Transactional {
         })
     }
 
-    /// Lets the thread end, so that dropping this waits the less.
+    /// Tells the thread to end, so that dropping this waits less.
     pub fn stop(&self) {
         self.stopped.store(true, SeqCst);
     }
 
-    /// Takes the transactional id over: fences whoever had it, and ends their open transaction.
+    /// Takes the transactional id over: fences the producer that had it, and aborts its open transaction.
     pub fn init(&self, timeout: Duration) -> KafkaResult<()> {
         self.producer.init_transactions(timeout)
     }
 
-    /// Writes a batch and moves the offsets, all or nothing. `group` must have been read from the consumer before
-    /// the batch was taken.
+    /// Writes a batch's outputs and offsets in one transaction. `group` must have been read from the consumer before
+    /// the batch was taken from the machine.
     pub fn commit(
         &self,
-        batch: &Batch<super::writing::Resolved>,
+        batch: &Batch<Resolved>,
         offsets: &TopicPartitionList,
         group: &ConsumerGroupMetadata,
     ) -> Result<(), Failure> {
@@ -180,7 +177,7 @@ impl Transactional {
         Ok(())
     }
 
-    /// Ends a failed transaction as far as the broker lets us.
+    /// Aborts a failed transaction.
     pub fn abort(&self) -> KafkaResult<()> {
         self.producer.abort_transaction(Timeout::Never)
     }
@@ -199,7 +196,7 @@ impl Transactional {
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                Err((KafkaError::MessageProduction(Code::QueueFull), back)) => {
                     record = back;
                     std::thread::sleep(Duration::from_millis(1));
                 }
@@ -215,8 +212,8 @@ impl Transactional {
         }
     }
 
-    /// Waits until every record is acknowledged. The binding's own flush would sleep in steps of 100 ms; librdkafka
-    /// ends each record by its delivery or by message.timeout.ms, so this ends.
+    /// Waits until every record is acknowledged or failed, which message.timeout.ms bounds. The binding's own flush
+    /// would sleep in steps of 100 ms.
     fn delivered(&self) -> Result<(), Failure> {
         let mut deliveries = self.reports.deliveries.lock();
         self.reports
@@ -229,7 +226,7 @@ impl Transactional {
             });
         }
         drop(deliveries);
-        // The last report counts as outstanding until its event is destroyed, a moment after the callback.
+        // The last record counts as in flight until its report's event is destroyed, shortly after the callback.
         let patience = Instant::now();
         while self.producer.in_flight_count() > 0 && patience.elapsed() < Duration::from_millis(5) {
             std::thread::yield_now();
@@ -238,9 +235,8 @@ impl Transactional {
     }
 }
 
-/// More than the topic, or a segment of its log, takes.
-fn too_large(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode as Code;
+/// Larger than the topic, or a segment of its log, accepts.
+fn too_large(code: Code) -> bool {
     matches!(code, Code::MessageSizeTooLarge | Code::MessageBatchTooLarge)
 }
 
@@ -251,7 +247,7 @@ mod tests {
     #[test]
     fn a_member_that_joined_again_is_not_taken_for_a_clone() {
         let fenced = |code| Failure::from(KafkaError::MessageProduction(code)).fenced();
-        assert!(fenced(RDKafkaErrorCode::ProducerFenced));
-        assert!(!fenced(RDKafkaErrorCode::FencedInstanceId));
+        assert!(fenced(Code::ProducerFenced));
+        assert!(!fenced(Code::FencedInstanceId));
     }
 }

@@ -1,7 +1,7 @@
 //! Records whose outputs or dead letters the broker refuses for their size.
 //!
-//! Which one it was is known only once the transaction has failed, so the record is read again, and what is noted here
-//! decides what becomes of it then. Each refusal makes what is written smaller, so that none goes on for ever.
+//! A refusal is known only after the transaction has failed, and the record is read again. What is noted here decides
+//! what is written for it then. Each refusal makes that smaller, so that the record is committed in the end.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -19,9 +19,9 @@ pub(crate) enum LeftOut {
 /// What was refused of one record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// Its outputs, for this reason: it becomes a dead letter.
+    /// The error, where its outputs were refused: it becomes a dead letter.
     pub outputs: Option<String>,
-    /// What its dead letter must do without.
+    /// What its dead letter must leave out.
     pub left_out: LeftOut,
 }
 
@@ -30,11 +30,12 @@ pub(crate) struct Refusal {
 pub(crate) struct Refused(Mutex<HashMap<(i32, i64), Refusal>>);
 
 impl Refused {
+    /// The record's outputs were refused.
     pub fn outputs(&self, record: (i32, i64), error: String) {
         self.0.lock().entry(record).or_default().outputs = Some(error);
     }
 
-    /// The next one is smaller.
+    /// The record's dead letter was refused. Returns what the next one leaves out.
     pub fn dead_letter(&self, record: (i32, i64)) -> LeftOut {
         let mut refused = self.0.lock();
         let refusal = refused.entry(record).or_default();
@@ -45,6 +46,7 @@ impl Refused {
         refusal.left_out
     }
 
+    /// What was refused of a record so far.
     pub fn of(&self, record: (i32, i64)) -> Refusal {
         self.0.lock().get(&record).cloned().unwrap_or_default()
     }

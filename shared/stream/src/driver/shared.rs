@@ -15,8 +15,8 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// The owner that this process's marks name. It is the process that dies of a record, so all of its loops are one owner,
-/// and a loop that is started again in the same process has not died.
+/// The owner that this process's marks name. It is the process that dies of a record, so all of its loops are one
+/// owner, and a loop that is started again in the same process has not died.
 static THIS_PROCESS: LazyLock<Incarnation> = LazyLock::new(|| Incarnation(rand::random()));
 
 /// Both threads look for work at least this often, whether they are woken or not.
@@ -123,8 +123,8 @@ impl Shared {
         self.due.wait_for(machine, longest);
     }
 
-    /// Waits until the broker holds the mark that was last asked for a record that runs alone. False where the record is
-    /// no longer ours.
+    /// Waits until the broker holds the mark that was last asked for a record that runs alone. False where the record
+    /// is no longer ours.
     pub async fn marked(&self, ticket: Ticket) -> bool {
         loop {
             let changed = self.marks.notified();

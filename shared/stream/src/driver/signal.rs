@@ -3,7 +3,7 @@
 use parking_lot::{Condvar, Mutex};
 use std::time::Duration;
 
-/// Remembers one wake-up, so that none is lost between looking for work and waiting.
+/// Remembers a wake-up, so that none is lost between looking for work and waiting.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
     woken: Mutex<bool>,

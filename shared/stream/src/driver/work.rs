@@ -1,15 +1,15 @@
-//! One record's way through the stage, with its retries.
+//! The task of one record: attempts at it, until it is resolved.
 
 use super::{
     shared::Shared,
     writing::{Resolved, Writer},
 };
 use crate::{
-    LoopSettings, Outcome, Record, Rejection, Stage,
+    LoopSettings, Outcome, Output, Record, Rejection, Stage,
     machine::{Failed, Manner, Sign, Ticket},
     metrics::Kind,
 };
-use futures::FutureExt;
+use futures::FutureExt as _;
 use sightline_contracts::Reason;
 use std::{
     any::Any,
@@ -19,13 +19,14 @@ use std::{
 };
 use tokio::sync::{RwLock, RwLockWriteGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
+use tracing::Instrument as _;
 
-/// The largest output that is tried; brokers' and topics' limits are usually lower and are respected, too.
+/// The largest output that is sent. Brokers and topics usually have lower limits, which are handled when they refuse.
 pub(crate) const LARGEST_OUTPUT: usize = 64 << 20;
 
-/// Attempts share it; a record that runs alone has it for itself until the broker knows that it no longer runs. One for
-/// all loops of the process, because a death hits them all. It is fair: who waits for it alone lets no later ones pass.
+/// Held shared by each attempt, and exclusively by a record that runs alone, until the broker holds the mark that it no
+/// longer runs. There is one for all loops of the process, since they die together. It is fair: a record that waits for
+/// exclusive access is not overtaken.
 static BESIDE_OTHERS: RwLock<()> = RwLock::const_new(());
 
 /// What a record that runs alone holds.
@@ -41,7 +42,7 @@ pub(crate) struct Work<S> {
     abandon: CancellationToken,
 }
 
-/// Gives the ticket back if the task ends before the record is resolved.
+/// Returns the ticket where the task ends before the record is resolved.
 struct Held<'a> {
     shared: &'a Shared,
     ticket: Option<Ticket>,
@@ -81,7 +82,7 @@ impl<S: Stage> Work<S> {
         };
         let work = self.until_resolved(&mut held, ticket, record, received);
         tokio::select! {
-            // Biased: once the loop has ended, nothing that finishes at the same moment may be recorded.
+            // Biased: once the loop has ended, no result of the same moment may be recorded.
             biased;
             () = self.abandon.cancelled() => {}
             () = work => {}
@@ -151,7 +152,7 @@ impl<S: Stage> Work<S> {
         }
     }
 
-    /// An attempt beside which others run.
+    /// An attempt that runs concurrently with others.
     async fn beside_others(&self, record: &Record) -> Outcome {
         let Ok(_permit) = self.permits.acquire().await else {
             return Outcome::retry("the loop is closing");
@@ -160,7 +161,8 @@ impl<S: Stage> Work<S> {
         self.attempt(record).await
     }
 
-    /// An attempt beside which nothing runs, marked before it starts; none where the record is no longer ours.
+    /// An attempt that runs while nothing else does in this process, after the broker holds its mark. None where the
+    /// record is no longer ours.
     async fn alone(
         &self,
         ticket: Ticket,
@@ -170,7 +172,7 @@ impl<S: Stage> Work<S> {
         let Ok(_permit) = self.permits.acquire().await else {
             return Some(Outcome::retry("the loop is closing"));
         };
-        // Not before: while it waits it kills nobody.
+        // Only now, since a record that waits can't be the cause of a death.
         *alone = Some(BESIDE_OTHERS.write().await);
         self.shared.change(|machine| machine.execute(ticket));
         if !self.shared.marked(ticket).await {
@@ -183,13 +185,13 @@ impl<S: Stage> Work<S> {
         Some(self.attempt(record).await)
     }
 
-    /// Lets others run once the broker knows that the record does not any more, or the record is no longer ours.
+    /// Keeps others from running until the broker holds the mark that the record no longer runs.
     async fn until_marked(&self, ticket: Ticket, alone: Alone) {
         self.shared.marked(ticket).await;
         drop(alone);
     }
 
-    /// One attempt, bounded in time, panics caught.
+    /// One attempt, with a time limit. Panics are caught.
     async fn attempt(&self, record: &Record) -> Outcome {
         let started = Instant::now();
         let outcome = within(self.attempt_timeout, &self.stage, record.again()).await;
@@ -197,12 +199,7 @@ impl<S: Stage> Work<S> {
         outcome
     }
 
-    fn done(
-        &self,
-        record: &Record,
-        outputs: Vec<crate::Output>,
-        received: Instant,
-    ) -> (Resolved, Sign) {
+    fn done(&self, record: &Record, outputs: Vec<Output>, received: Instant) -> (Resolved, Sign) {
         match outputs.iter().find(|o| o.size() > LARGEST_OUTPUT) {
             None => (self.writer.done(record, outputs, received), Sign::Good),
             Some(output) => {
@@ -220,7 +217,7 @@ impl<S: Stage> Work<S> {
     fn rejected(&self, record: &Record, why: &Rejection, received: Instant) -> (Resolved, Sign) {
         let _entered = record.span.enter();
         tracing::warn!(reason = %why.reason, error = %why.error, attempts = record.attempt, "dead letter");
-        // These point at the world around; the others at the record.
+        // These reasons are failures of the service or its surroundings; the others are errors of the record.
         let sign = match why.reason {
             Reason::Internal | Reason::AccessDenied => Sign::Bad,
             _ => Sign::Neutral,
@@ -262,13 +259,13 @@ impl<S: Stage> Work<S> {
     }
 }
 
-/// What the stage makes of the record, if it does so in this time of work; time that it waits does not count.
+/// The stage's outcome, or a rejection where it works for longer than `longest`. Time that it waits does not count.
 async fn within<S: Stage>(longest: Duration, stage: &S, record: Record) -> Outcome {
     let (clock, span) = (record.clock.clone(), record.span.clone());
     let attempt = async { stage.process(record).await };
     let caught = AssertUnwindSafe(attempt).catch_unwind().instrument(span);
     tokio::select! {
-        // Biased: an outcome that is there counts, however late it is.
+        // Biased: an outcome that is ready counts, however late.
         biased;
         ended = caught => ended.unwrap_or_else(|panic| {
             let error = format!("the stage panicked: {}", panic_text(&*panic));

@@ -1,4 +1,4 @@
-//! From a stage's outcome to the records of a transaction.
+//! The records that a transaction writes for a stage's outcome.
 
 use super::refused::LeftOut;
 use crate::{Headers, LoopSettings, Output, Record, Rejection, TraceContext};
@@ -24,10 +24,10 @@ impl Writing {
     }
 }
 
-/// A record that is done with: what the transaction holds for it.
+/// A record that is processed or rejected, and what the transaction writes for it.
 #[derive(Debug)]
 pub(crate) struct Resolved {
-    /// Where it came from.
+    /// The partition it was read from.
     pub partition: i32,
     pub offset: i64,
     pub writings: Vec<Writing>,
@@ -35,7 +35,7 @@ pub(crate) struct Resolved {
     pub reason: Option<Reason>,
     pub received: Instant,
     pub notified_ms: Option<i64>,
-    /// Ends with the transaction.
+    /// The record's span, which ends with the transaction.
     pub span: Span,
 }
 
@@ -50,7 +50,7 @@ impl Resolved {
     }
 }
 
-/// Who writes, and under which names.
+/// Makes the records of one service.
 #[derive(Debug, Clone)]
 pub(crate) struct Writer {
     pub service: &'static str,
@@ -95,7 +95,7 @@ impl Writer {
         }
     }
 
-    /// The original bytes and headers, as far as the topic takes them, and why they are here.
+    /// A dead letter: the original's bytes and headers, save what is left out for its size, and headers that say why.
     pub fn dead_letter(
         &self,
         record: &Record,
@@ -148,7 +148,8 @@ impl Writer {
     }
 }
 
-/// The headers that a dead letter takes over, and how many it leaves out; those that it writes anew count as neither.
+/// The original's headers that a dead letter keeps, and how many it leaves out. Headers that are written anew for a
+/// dead letter count as neither.
 fn originals(original: &Headers, kept: bool) -> (Headers, usize) {
     let ours = |name: &str| {
         headers::describes_dead_letter(name)
@@ -172,7 +173,7 @@ fn push_trace(all: &mut Headers, trace: &TraceContext) {
     }
 }
 
-/// An error text that may hold anything, cut to what a header should carry.
+/// An error text of any length, cut to 4096 bytes.
 fn shortened(error: &str) -> String {
     const LONGEST: usize = 4096;
     let end = error.floor_char_boundary(LONGEST);

@@ -1,32 +1,32 @@
-//! The machine's part about marks: partitions are claimed before records flow, given back with a word, and records that
-//! may have killed a process run alone. See [`mark`](super::mark).
+//! The machine's part about [marks](super::mark): partitions are claimed before records are taken, a clean end is
+//! marked, and records that may have killed a process run alone.
 
 use super::{Epoch, Failed, Flow, Machine, Mark, Place, Producer, Share, Ticket};
 
 /// How a record is to be run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// Beside others.
+    /// Concurrently with others.
     Together,
-    /// With nothing else in the process beside it, after [`Machine::marked`] has said that it may start.
+    /// While nothing else runs in the process, after [`Machine::marked`] has said that it may start.
     Alone,
-    /// Not at all: so many processes died of it.
+    /// Not at all: this many processes died while they executed it.
     Crashed { died: u32 },
 }
 
-/// What the broker holds for a partition that is ours.
+/// What the broker holds for a partition that is assigned to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Found {
     pub partition: i32,
     pub epoch: Epoch,
-    /// The committed offset; where there is none, the one at which the partition begins.
+    /// The committed offset; the partition's first offset where none is committed.
     pub offset: i64,
     pub mark: Mark,
-    /// Where the partition ends; none where nobody asked, because it [does not matter](Machine::end_matters).
+    /// The partition's end; none where it was not read, because it [does not matter](Machine::end_matters).
     pub end: Option<i64>,
 }
 
-/// Whether the broker holds what an alone record waits for.
+/// Whether the broker holds the mark that a record that runs alone waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Marked {
     Yes,
@@ -36,13 +36,14 @@ pub(crate) enum Marked {
 }
 
 impl<T> Machine<T> {
-    /// The partitions whose committed offset has to be read from the broker before anything is committed, once a new
-    /// producer has fenced the old. New ones are not among them: what another owner left open there may last.
+    /// The partitions whose committed offset must be read from the broker before anything is committed, after a new
+    /// producer has fenced the old one. New partitions are not among them: a transaction that another owner left open
+    /// may delay their answer.
     pub fn doubtful(&self) -> Vec<(i32, Epoch)> {
         self.unread(|share| !share.fresh)
     }
 
-    /// New partitions whose committed offset has to be read from the broker, while nothing stands against it.
+    /// New partitions whose committed offset must be read from the broker, where no commit, recovery or drain goes on.
     pub fn unclaimed(&self) -> Vec<(i32, Epoch)> {
         if self.producer == Producer::Idle && !self.draining {
             self.unread(|share| share.fresh)
@@ -64,7 +65,8 @@ impl<T> Machine<T> {
         mark.claimed(self.incarnation, 1).alone() && !mark.alone()
     }
 
-    /// A producer is initialised, and the broker holds this. Says what is new about marks, for the log.
+    /// The broker holds this for partitions that were asked for. Returns the marks that are to be committed, for the
+    /// log.
     pub fn learned(&mut self, found: &[Found]) -> Vec<(i32, Place)> {
         let mut claims = Vec::new();
         for found in found {
@@ -94,13 +96,13 @@ impl<T> Machine<T> {
         claims
     }
 
-    /// An alone record is about to start: [`marked`](Self::marked) says when it may.
+    /// A record that runs alone is about to start. [`marked`](Self::marked) says when it may.
     pub fn execute(&mut self, ticket: Ticket) {
         self.execution(ticket, true);
     }
 
-    /// What a failed attempt of an alone record means for its mark: it has to say that the record waits, which
-    /// [`marked`](Self::marked) tells.
+    /// After a failed attempt of a record that runs alone, its mark has to say that the record waits.
+    /// [`marked`](Self::marked) tells when it does.
     pub(super) fn rests(&mut self, ticket: Ticket, failed: Failed) {
         if matches!(failed, Failed::Again { .. }) {
             self.execution(ticket, false);
@@ -117,8 +119,8 @@ impl<T> Machine<T> {
         }
     }
 
-    /// Whether the broker holds of an alone record what was last asked for: that it starts, that it waits, or what
-    /// came of it.
+    /// Whether the broker holds what was last asked for a record that runs alone: that it starts, that it waits, or its
+    /// result.
     pub fn marked(&self, ticket: Ticket) -> Marked {
         let share = self.shares.get(&ticket.partition);
         let Some(share) = share.filter(|share| share.epoch == ticket.epoch) else {
@@ -133,7 +135,7 @@ impl<T> Machine<T> {
         if settled { Marked::Yes } else { Marked::NotYet }
     }
 
-    /// The loop ends cleanly, and the next commit is its last: it says so of every partition.
+    /// The loop ends cleanly. The next commit is its last, and marks a clean end for every partition.
     pub fn part(&mut self) {
         self.ending = true;
     }
@@ -143,7 +145,7 @@ impl<T> Machine<T> {
         self.shares.values().filter(|share| share.alone()).count()
     }
 
-    /// Marks that wait to be committed.
+    /// Offsets with marks that wait to be committed.
     pub(super) fn wanted(&self) -> impl Iterator<Item = (i32, Place)> + '_ {
         self.shares
             .iter()

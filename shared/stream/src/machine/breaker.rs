@@ -1,12 +1,13 @@
-//! A circuit breaker: when most records fail it is the world that is broken, not the records.
+//! A circuit breaker. When most records fail, the cause is not in the records but in what they need.
 
 use std::{collections::VecDeque, time::Duration};
 
 const WINDOW: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
-/// Opens when more than half of a minute's records fail; then no record is taken and no retry counts. After a pause
-/// one probe is let through: its success closes the circuit, its failure doubles the pause.
+/// Opens when more than half of the last minute's records failed. While it is open, no record is taken and no retry
+/// uses up the budget. After a pause, one record is admitted as a probe: its success closes the circuit, its failure
+/// doubles the pause, up to five minutes.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     min_records: u32,
@@ -30,7 +31,7 @@ enum State {
         until: Duration,
         pause: Duration,
     },
-    /// A probe may go at `next_probe`; one whose partition was revoked never reports, so another follows.
+    /// A probe is admitted at `next_probe`. A probe whose partition is revoked never reports, so another one follows.
     HalfOpen {
         next_probe: Duration,
         pause: Duration,
@@ -51,7 +52,7 @@ impl Breaker {
         self.state != State::Closed
     }
 
-    /// Whether a record may be taken from the topic now.
+    /// Whether a record may be taken now.
     pub fn admits(&mut self, now: Duration) -> bool {
         self.advance(now);
         match self.state {
@@ -61,14 +62,14 @@ impl Breaker {
         }
     }
 
-    /// A record was taken: while half open, it is the probe.
+    /// A record was taken. While the circuit is half open, it is the probe.
     pub fn taken(&mut self, now: Duration) {
         if let State::HalfOpen { next_probe, pause } = &mut self.state {
             *next_probe = now + *pause;
         }
     }
 
-    /// When the circuit admits again, while it does not.
+    /// When the circuit admits a record again; none where it does now.
     pub fn closed_until(&self, now: Duration) -> Option<Duration> {
         match self.state {
             State::Closed => None,

@@ -1,12 +1,12 @@
-//! The machine's part about transactions: when one is due, what it holds, and what its end means.
+//! The machine's part about transactions: when one is due, what it writes, and what follows from its result.
 
 use super::{Due, Epoch, Flow, Machine, Place, Producer};
 use std::{collections::BTreeMap, time::Duration};
 
-/// What one transaction is to hold.
+/// What one transaction is to write.
 #[derive(Debug)]
 pub(crate) struct Batch<T> {
-    /// For each partition the offset to go on from, and what stands beside it. Some move no offset.
+    /// For each partition the offset to commit and its mark. Some change the mark alone.
     pub places: BTreeMap<i32, Place>,
     pub results: Vec<T>,
     pub bytes: usize,
@@ -37,8 +37,8 @@ impl<T> Machine<T> {
         }
     }
 
-    /// Takes what the next transaction is to hold; none where nothing current is left. What belongs to an older epoch
-    /// is dropped here.
+    /// Takes the next transaction's batch; none where there is nothing to commit. Results of an older epoch are dropped
+    /// here.
     pub fn take_batch(&mut self) -> Option<Batch<T>> {
         if self.producer != Producer::Idle {
             return None;
@@ -81,7 +81,7 @@ impl<T> Machine<T> {
         Some(batch)
     }
 
-    /// Where a finished record moves its partition; none where it is no longer ours.
+    /// The offset and mark to commit after a finished record; none where the record is no longer ours.
     fn place_after(&self, ready: &Ready<T>) -> Option<Place> {
         if !self.current(ready.partition, ready.epoch) {
             return None;
@@ -93,7 +93,7 @@ impl<T> Machine<T> {
         })
     }
 
-    /// The running commit succeeded. Partitions may flow now that did not before.
+    /// The running commit succeeded. Records may now be taken from more partitions than before.
     pub fn committed(&mut self, now: Duration) {
         for (partition, tenure, place) in self.end_of_commit() {
             let share = self.shares.get_mut(&partition);
@@ -105,7 +105,8 @@ impl<T> Machine<T> {
         self.producer = Producer::Idle;
     }
 
-    /// The running commit failed, or nobody knows: everything taken is dropped until the broker has been asked.
+    /// The running commit failed, or its result is unknown. Everything taken is dropped, and the committed offsets must
+    /// be read from the broker.
     pub fn doubted(&mut self) {
         self.end_of_commit();
         self.producer = Producer::Recovering;

@@ -1,12 +1,12 @@
-//! What was taken from one partition and is not yet committed, in the order of its offsets.
+//! The records of one partition that are taken and not yet committed, in the order of their offsets.
 
 use std::collections::VecDeque;
 
-/// Records of one partition under one epoch. Work finishes out of order; only the finished prefix leaves.
+/// Records of one partition in one epoch. Work may finish in any order; records leave in the order of their offsets.
 #[derive(Debug)]
 pub(crate) struct Ledger<T> {
     entries: VecDeque<Entry<T>>,
-    /// The highest offset taken so far; a lower one is a redelivery.
+    /// The highest offset taken so far. A record that is not above it was delivered before.
     highest: i64,
 }
 
@@ -17,7 +17,7 @@ struct Entry<T> {
     result: Option<T>,
 }
 
-/// A record that left the ledger at its front.
+/// A finished record that left the ledger.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Finished<T> {
     pub offset: i64,
@@ -35,8 +35,8 @@ impl<T> Default for Ledger<T> {
 }
 
 impl<T> Ledger<T> {
-    /// Writes down a record that is being worked on; false where its offset was there before. Offsets may leave gaps
-    /// (transaction markers, compaction).
+    /// Adds a record that is being worked on. False where it was delivered before. Offsets may have gaps, from
+    /// transaction markers and compaction.
     pub fn take(&mut self, offset: i64, bytes: usize) -> bool {
         let new = offset > self.highest;
         if new {
@@ -50,7 +50,7 @@ impl<T> Ledger<T> {
         new
     }
 
-    /// Writes down what became of a record, and the bytes that the result adds; false where it isn't awaited.
+    /// Sets a record's result, which has this many bytes. False where no such record is being worked on.
     pub fn finish(&mut self, offset: i64, bytes: usize, result: T) -> bool {
         let at = self.entries.partition_point(|entry| entry.offset < offset);
         match self.entries.get_mut(at) {
@@ -63,7 +63,7 @@ impl<T> Ledger<T> {
         }
     }
 
-    /// Takes the first record out if it is finished.
+    /// Removes the first record where it is finished.
     pub fn pop(&mut self) -> Option<Finished<T>> {
         self.entries.front()?.result.as_ref()?;
         let entry = self.entries.pop_front()?;
@@ -74,13 +74,13 @@ impl<T> Ledger<T> {
         })
     }
 
-    /// Records that somebody still works on.
+    /// The number of records that are being worked on.
     pub fn running(&self) -> usize {
         let running = |entry: &&Entry<T>| entry.result.is_none();
         self.entries.iter().filter(running).count()
     }
 
-    /// How many finished records wait behind an unfinished one, and their bytes.
+    /// The number of finished records that wait for an earlier one, and their bytes.
     pub fn held(&self) -> (usize, usize) {
         let finished = self.entries.iter().filter(|entry| entry.result.is_some());
         finished.fold((0, 0), |(n, bytes), entry| (n + 1, bytes + entry.bytes))

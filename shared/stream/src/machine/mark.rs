@@ -1,33 +1,36 @@
-//! What stands beside a committed offset: who works from there on, and how often that killed its process.
+//! Marks: the text that is committed with each offset. It names the process that works on from there, and counts how
+//! many processes died there.
 //!
-//! It is the only memory that outlives a process, and no other store is needed for it: Kafka keeps a text, the
-//! *metadata*, with each committed offset. Marks decide which record is set aside because processes die of it:
+//! Kafka stores a text with each committed offset, its *metadata*. Marks are kept there, so they survive the process
+//! and need no other store. They find the record that processes die of:
 //!
-//! - Whoever is assigned a partition claims it: the mark names the owner. One that ends cleanly takes its name away.
-//! - An owner that finds another one's name counts a death. Each commit that moves the offset counts from 0 again.
-//! - From the second death on the records from that offset run alone: nothing else runs in the process meanwhile, and
-//!   the mark says of each, before it starts, that it is executed.
-//! - An owner that finds the mark of an executed record of another one's counts a death of that record.
+//! - A process that is assigned a partition claims it: it commits a mark with its own name. When it ends cleanly, it
+//!   commits a mark without a name.
+//! - An owner that finds another owner's name counts a death. A commit that moves the offset resets the count to 0.
+//! - From the second death on, the records from that offset run alone: nothing else runs in the process meanwhile, and
+//!   before a record starts, its mark says that it is executed.
+//! - An owner that finds another owner's mark of an executed record counts a death of that record.
 //!
-//! The text is versioned, short, and read strictly. What is not exactly a text of ours is no mark: offsets that were
-//! committed by an earlier version or by hand start with nothing counted.
+//! The text is versioned, short, and parsed strictly. Any other text counts as no mark, so offsets that were committed
+//! by hand or by an earlier version start with no deaths.
 
 use std::fmt;
 
-/// Owners that end uncleanly at one offset until its records run alone.
+/// How many owners must die at one offset before its records run alone.
 const DEATHS_UNTIL_ALONE: u32 = 2;
-/// Deaths of a record that ran alone until it is set aside.
+/// How many owners must die of a record that runs alone before it is set aside.
 const DEATHS_ALONE: u32 = 3;
 const VERSION: &str = "sightline1";
 
-/// A process, told apart from all others by a random number.
+/// A process, identified by a random number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Incarnation(pub u64);
 
-/// See the module's documentation. The default is that of a partition which was given back cleanly.
+/// The text committed with an offset, as described above. The default is the mark of a partition that was given back
+/// cleanly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Mark {
-    /// Who works from the offset on; none after a clean end.
+    /// The process that works on from the offset; none after a clean end.
     pub owner: Option<Incarnation>,
     pub running: Running,
 }
@@ -35,9 +38,9 @@ pub(crate) struct Mark {
 /// How the records from the offset on are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Running {
-    /// Side by side. So many owners in a row ended uncleanly without moving the offset.
+    /// Concurrently. This many owners in a row died without moving the offset.
     Together { deaths: u32 },
-    /// One at a time, for so many records more. The suspect is the one that was executed last.
+    /// One at a time, for this many records more. The suspect is the record that was executed last.
     Alone { left: u32, suspect: Option<Suspect> },
 }
 
@@ -45,7 +48,7 @@ pub(crate) enum Running {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Suspect {
     pub offset: i64,
-    /// It is executed, as against waiting or backing off.
+    /// It is executed; false while it waits or backs off.
     pub executing: bool,
     /// Owners that died while it was executed.
     pub died: u32,
@@ -58,7 +61,7 @@ impl Default for Running {
 }
 
 impl Mark {
-    /// That of an owner which has just moved the offset, or counts nothing.
+    /// The mark of an owner that has moved the offset.
     pub fn owned(owner: Incarnation) -> Self {
         Self {
             owner: Some(owner),
@@ -66,8 +69,8 @@ impl Mark {
         }
     }
 
-    /// What `owner` writes when the partition becomes its own. `ahead` is how many records the one before can have
-    /// had in hand; where it is 0, nothing of the partition killed anybody.
+    /// The mark that `owner` commits when the partition is assigned to it. `ahead` is how many records the previous
+    /// owner can have had in flight. Where it is 0, no record of the partition can be the cause of the deaths.
     pub fn claimed(self, owner: Incarnation, ahead: u32) -> Self {
         let died = u32::from(self.owner.is_some_and(|before| before != owner));
         let running = match self.running {
@@ -98,8 +101,8 @@ impl Mark {
         }
     }
 
-    /// What stands beside the offset once a record has moved it. `crashed`: it was set aside for its deaths, so the
-    /// cause is found and those after it run together again.
+    /// The mark with the offset after a resolved record. `crashed`: the record was set aside for its deaths, so the
+    /// cause is found and later records run concurrently again.
     pub fn moved(self, owner: Incarnation, crashed: bool) -> Self {
         let running = match self.running {
             Running::Alone { left, .. } if left > 1 && !crashed => Running::Alone {
@@ -114,7 +117,7 @@ impl Mark {
         }
     }
 
-    /// The record at `offset` starts (or no longer runs, having to wait): none where that is what the mark says.
+    /// The mark of the record at `offset` that says whether it is executed; none where this mark says so already.
     pub fn with_execution(self, offset: i64, executing: bool) -> Option<Self> {
         let Running::Alone { left, suspect } = self.running else {
             return None;
@@ -134,7 +137,7 @@ impl Mark {
         })
     }
 
-    /// After a clean end: what was counted stays, and nothing is added by whoever comes next.
+    /// The mark of a clean end. The counts stay, and the next owner adds no death.
     pub fn released(self) -> Self {
         let running = match self.running {
             Running::Alone {
@@ -155,11 +158,12 @@ impl Mark {
         }
     }
 
+    /// Whether records from the offset on run alone.
     pub fn alone(self) -> bool {
         matches!(self.running, Running::Alone { .. })
     }
 
-    /// How often processes died of this record alone, where that is enough to set it aside.
+    /// How many processes died while they executed this record alone, where that is enough to set it aside.
     pub fn crashed(self, offset: i64) -> Option<u32> {
         match self.running {
             Running::Alone {
@@ -170,7 +174,7 @@ impl Mark {
         }
     }
 
-    /// The mark that a text says; the default one where it isn't exactly one of ours.
+    /// The mark of a text; the default where the text is not exactly what a mark is written as.
     pub fn parse(text: &str) -> Self {
         read(text)
             .filter(|mark| mark.to_string() == text)
@@ -178,7 +182,7 @@ impl Mark {
     }
 }
 
-/// Reads leniently; whoever asks compares the text with what the mark is written as.
+/// Parses leniently. The caller checks that the mark is written as the same text.
 fn read(text: &str) -> Option<Mark> {
     let words = text.strip_prefix(VERSION)?;
     let value = |name: &str| {

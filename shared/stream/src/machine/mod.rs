@@ -1,9 +1,14 @@
-//! The decision part of the loop: what happened goes in, what to do comes out. No Kafka, no clock, no I/O.
+//! The loop's decisions as a state machine: events go in, actions come out. It knows no Kafka, no clock and no I/O.
 //!
-//! It promises, whatever the order of events: a batch holds a finished prefix of each partition, in the order of its
-//! offsets, of the current epoch only; after any doubt about a commit nothing is taken or committed until the broker
-//! has said what it holds; in-flight records and bytes stay within their bounds (by one record). No record flows from a
-//! partition before the broker holds our mark for it, and one that processes died of does not take others with it.
+//! In every order of events it guarantees:
+//!
+//! - A batch holds a finished prefix of each partition's records, in the order of their offsets, of the current epoch
+//!   only.
+//! - After a commit failed or its result is unknown (a *doubt*), nothing is taken or committed until the committed
+//!   offsets have been read from the broker.
+//! - Records and bytes in flight exceed their bounds by one record at most.
+//! - No record is taken from a partition before the broker holds our mark for it.
+//! - A record that processes die of is set aside, and the records around it come out once.
 //!
 //! Times are durations since any fixed moment.
 
@@ -34,14 +39,14 @@ use std::{
     time::Duration,
 };
 
-/// Bounds on what is taken and not yet committed.
+/// Bounds on records that are taken and not yet committed.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     pub bytes: usize,
     pub records: usize,
 }
 
-/// A record that was handed out to be worked on.
+/// A record that was taken and is being worked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ticket {
     pub partition: i32,
@@ -51,21 +56,21 @@ pub(crate) struct Ticket {
     pub manner: Manner,
 }
 
-/// What a resolved record says about the health of the world around it.
+/// What a resolved record says about the health of the service and its surroundings, for the circuit breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sign {
     Good,
     Bad,
-    /// The record itself was wrong; that says nothing.
+    /// The record itself was invalid, which says nothing.
     Neutral,
 }
 
 /// What to do after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failed {
-    /// Try again after this pause. While the circuit is open, the attempt does not count.
+    /// Try again after this pause. `counts` is false while the circuit is open: the attempt does not use up the budget.
     Again { after: Duration, counts: bool },
-    /// The budget is spent: resolve it as a dead letter.
+    /// The budget is used up: resolve the record as a dead letter.
     Exhausted,
     /// The record is no longer ours: forget it.
     Stale,
@@ -81,7 +86,7 @@ enum Producer {
     Committing {
         bytes: usize,
         records: usize,
-        /// With each the tenure of its partition: one that went and came back is not what it was.
+        /// Partition, tenure and place. A partition that was lost and assigned again has another tenure.
         places: Vec<(i32, Epoch, Place)>,
     },
 }
@@ -104,7 +109,7 @@ impl InFlight {
     }
 }
 
-/// See the module's documentation.
+/// The state machine of one loop; `T` is what is written for a record.
 #[derive(Debug)]
 pub(crate) struct Machine<T> {
     incarnation: Incarnation,
@@ -114,17 +119,17 @@ pub(crate) struct Machine<T> {
     breaker: Breaker,
     epoch: u64,
     shares: BTreeMap<i32, Share<T>>,
-    /// Finished prefixes, in the order they became so.
+    /// Finished prefixes, in the order in which they were finished.
     ready: VecDeque<Ready<T>>,
     ready_bytes: usize,
     in_flight: InFlight,
     producer: Producer,
     last_commit: Option<Duration>,
-    /// The consumer was last told to leave records where they are.
+    /// The last call of [`admits`](Self::admits) said no.
     refused: bool,
     draining: bool,
     ending: bool,
-    /// A planted fault: epochs are not looked at.
+    /// A planted fault for a test: epochs are ignored.
     #[cfg(test)]
     blind_to_epochs: bool,
 }
@@ -158,9 +163,9 @@ impl<T> Machine<T> {
         }
     }
 
-    // What the group says.
+    // The group's decisions.
 
-    /// Partitions became ours; the consumer starts where the broker says, and records flow once they are claimed.
+    /// Partitions became ours. The consumer starts at the committed offset; records are taken once they are claimed.
     pub fn assigned(&mut self, partitions: &[i32]) {
         for &partition in partitions {
             self.dropped(partition);
@@ -169,8 +174,8 @@ impl<T> Machine<T> {
         }
     }
 
-    /// Partitions are to be given back: nothing more is taken from them and what is not in the running commit is
-    /// dropped. [`releasable`](Self::releasable) says when they may go.
+    /// Partitions are to be given back. Nothing more is taken from them, and what is not in the running commit is
+    /// dropped. [`releasable`](Self::releasable) says when they may be given back.
     pub fn revoked(&mut self, partitions: &[i32]) {
         for &partition in partitions {
             let epoch = self.next_epoch();
@@ -182,15 +187,16 @@ impl<T> Machine<T> {
         }
     }
 
-    /// Partitions are gone without asking, to somebody else perhaps: drop them at once.
+    /// Partitions were taken away, and may have another owner already: they are dropped at once.
     pub fn lost(&mut self, partitions: &[i32]) {
         for &partition in partitions {
             self.dropped(partition);
         }
     }
 
-    /// Takes out the revoked partitions that may be given back now: none while a commit runs or is to say that they
-    /// end cleanly. That is tried once: who comes next waits for it, and after a doubt it is not worth more waiting.
+    /// Removes and returns the revoked partitions that may be given back now. A partition stays while a commit runs,
+    /// and until a commit has said that its owner ends cleanly. That commit is tried once: the next owner waits for it,
+    /// so it is not repeated after a doubt.
     pub fn releasable(&mut self) -> Vec<i32> {
         if matches!(self.producer, Producer::Committing { .. }) {
             return Vec::new();
@@ -209,9 +215,9 @@ impl<T> Machine<T> {
         released
     }
 
-    // What the consumer brings.
+    // Records from the consumer.
 
-    /// Whether the consumer may hand over a record: bounds, circuit and drain allow it.
+    /// Whether a record may be taken, by the bounds, the circuit and the drain.
     pub fn admits(&mut self, now: Duration) -> bool {
         let admits = self.has_room() && self.breaker.admits(now);
         self.refused = !admits;
@@ -224,17 +230,18 @@ impl<T> Machine<T> {
             && self.in_flight.records < self.limits.records
     }
 
-    /// Whether records of this partition are wanted.
+    /// Whether records of this partition may be taken.
     pub fn flows(&self, partition: i32) -> bool {
         self.shares.get(&partition).is_some_and(Share::flows)
     }
 
-    /// How many partitions' records are wanted.
+    /// The number of partitions of which records may be taken.
     pub fn flowing(&self) -> usize {
         self.shares.values().filter(|share| share.flows()).count()
     }
 
-    /// A record came. None: it isn't ours to work on (revoked, in doubt, or delivered before), forget it.
+    /// A record was delivered. None where it is to be ignored: its partition is revoked or in doubt, or it was
+    /// delivered before.
     pub fn taken(
         &mut self,
         partition: i32,
@@ -258,10 +265,10 @@ impl<T> Machine<T> {
         })
     }
 
-    // What became of the work.
+    // Results of the work.
 
-    /// A record is done with: `result` is what to write for it, of `bytes` bytes. False: it is no longer ours and the
-    /// result is dropped.
+    /// A record is resolved: `result` is what to write for it, of `bytes` bytes. False where the record is no longer
+    /// ours and the result is dropped.
     pub fn resolved(
         &mut self,
         ticket: Ticket,
@@ -305,8 +312,8 @@ impl<T> Machine<T> {
         true
     }
 
-    /// An attempt failed for now; `attempt` counts from 1, `jitter` is a random number from 0 to 1. An alone record
-    /// pauses only after [`marked`](Self::marked) has said that it may.
+    /// An attempt failed and may be repeated. `attempt` counts from 1, `jitter` is a random number from 0 to 1. A
+    /// record that runs alone may pause only after [`marked`](Self::marked) has said so.
     pub fn failed(
         &mut self,
         ticket: Ticket,
@@ -319,7 +326,7 @@ impl<T> Machine<T> {
             self.in_flight.sub(ticket.bytes, 1);
             return Failed::Stale;
         }
-        // A record counts as failed once, however often it is tried; a probe always counts.
+        // A record counts as failed once, however often it is tried. A probe of the breaker always counts.
         if attempt == 1 || self.breaker.is_open() {
             self.breaker.bad(now);
         }
@@ -339,14 +346,14 @@ impl<T> Machine<T> {
         failed
     }
 
-    /// The work was given up before it resolved: the loop was told to stop, or the record is no longer ours.
+    /// The work on a record was given up: the loop stops, or the record is no longer ours.
     pub fn forgotten(&mut self, ticket: Ticket) {
         self.in_flight.sub(ticket.bytes, 1);
     }
 
-    // What the consumer is told after a doubt.
+    // Seeks after a doubt.
 
-    /// Where the consumer has to seek.
+    /// The offsets that the consumer has to seek to.
     pub fn seeks(&self) -> Vec<(i32, Epoch, i64)> {
         let seek = |(&partition, share): (&i32, &Share<T>)| match (share.flow, share.held) {
             (Flow::Seeking, Some(held)) => Some((partition, share.epoch, held.offset)),
@@ -355,7 +362,7 @@ impl<T> Machine<T> {
         self.shares.iter().filter_map(seek).collect()
     }
 
-    /// The consumer stands where it was told to.
+    /// The consumer has sought to the offset.
     pub fn sought(&mut self, partition: i32, epoch: Epoch) {
         if let Some(share) = self.shares.get_mut(&partition)
             && share.epoch == epoch
@@ -365,9 +372,9 @@ impl<T> Machine<T> {
         }
     }
 
-    // Stopping, and what there is to see.
+    // Stopping, and the state to look at.
 
-    /// Takes nothing more; what is in flight is finished and committed without waiting for the interval.
+    /// Takes nothing more. What is in flight is finished, and committed without waiting for the interval.
     pub fn drain(&mut self) {
         self.draining = true;
     }
@@ -378,8 +385,8 @@ impl<T> Machine<T> {
         self.draining && !committing && self.ready.is_empty() && self.running() == 0
     }
 
-    /// Whether the consumer's thread has something to do that no new record tells it: a partition waits for it, or
-    /// records that it left where they were may be taken now.
+    /// Whether the poll thread has something to do that no new record tells it: a partition waits for a seek or to be
+    /// given back, or records that it was not allowed to take may be taken now.
     pub fn wants_poller(&self) -> bool {
         let waiting = |share: &Share<T>| matches!(share.flow, Flow::Seeking | Flow::Leaving);
         let admits_again = self.refused && self.has_room() && !self.breaker.is_open();
@@ -422,8 +429,8 @@ impl<T> Machine<T> {
         share.is_some_and(|share| !self.epochs_count() || share.epoch == epoch)
     }
 
-    /// Lets go of a partition. What runs is counted until its task reports; what waits to be committed is thrown out
-    /// when its epoch is looked at.
+    /// Drops a partition. Records that tasks work on count as in flight until the tasks report. Results that wait to be
+    /// committed are dropped when the next batch is taken, by their epoch.
     fn dropped(&mut self, partition: i32) -> Option<Share<T>> {
         let share = self.shares.remove(&partition)?;
         let (records, bytes) = share.ledger.held();

@@ -1,10 +1,10 @@
-//! When to commit: as soon as records, bytes or age ask for it.
+//! When to commit: by the number of records and bytes, and by the time since the last commit.
 
 use std::time::Duration;
 
-/// A commit at once when the last one lies an interval back, else when it does, or when enough has gathered.
+/// A commit is due as soon as the last one is an interval old, or enough records or bytes wait.
 ///
-/// The pause is for the broker: a producer's next transaction has to wait for the markers of its last one.
+/// The interval spares the broker: a producer's next transaction has to wait for the markers of its last one.
 #[derive(Debug, Clone)]
 pub(crate) struct Pacing {
     pub interval: Duration,
@@ -12,13 +12,13 @@ pub(crate) struct Pacing {
     pub max_bytes: usize,
 }
 
-/// What to do about finished records.
+/// When finished records are to be committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
     Now,
-    /// At this time, if nothing happens before.
+    /// At this time, unless more records are finished before.
     At(Duration),
-    /// Nothing is there to commit.
+    /// There is nothing to commit.
     Never,
 }
 

@@ -1,11 +1,11 @@
-//! When to try a record again, and when to stop.
+//! When a record is tried again, and when no more.
 
 use std::time::Duration;
 
-/// Doubling pauses with jitter, within a budget of attempts.
+/// Pauses that double with each attempt, with jitter, and a budget of attempts.
 #[derive(Debug, Clone)]
 pub(crate) struct Retry {
-    /// Attempts in all.
+    /// The most attempts at a record.
     pub budget: u32,
     /// Pause after the first attempt.
     pub base: Duration,
@@ -14,9 +14,10 @@ pub(crate) struct Retry {
 }
 
 impl Retry {
-    /// The pause after attempt number `attempt`, counted from 1; none where the budget is spent. `jitter` is a random
-    /// number from 0 to 1: the pause is between half and all of its nominal length, so that what failed together
-    /// does not come back together. The stage's own wish `at_least` is honoured up to ten minutes.
+    /// The pause after attempt number `attempt`, counted from 1; none where the budget is used up. `jitter` is a random
+    /// number from 0 to 1: the pause is between half and all of its nominal length, so that records that failed at the
+    /// same time are not tried again at the same time. The pause is at least `at_least`, which counts up to ten
+    /// minutes.
     pub fn pause(&self, attempt: u32, at_least: Option<Duration>, jitter: f64) -> Option<Duration> {
         if attempt >= self.budget {
             return None;
@@ -25,7 +26,7 @@ impl Retry {
         Some(self.backoff(attempt, jitter).max(wish))
     }
 
-    /// The pause alone, for an attempt that does not count.
+    /// The pause without regard to the budget, for an attempt that does not count.
     pub fn backoff(&self, attempt: u32, jitter: f64) -> Duration {
         let doubled = 2u32.saturating_pow(attempt.saturating_sub(1).min(20));
         let nominal = self.base.saturating_mul(doubled).min(self.max);

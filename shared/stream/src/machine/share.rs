@@ -1,56 +1,56 @@
-//! One partition while it is ours.
+//! One partition while it is assigned to us.
 
 use super::{Incarnation, Ledger, Manner, Mark};
 
-/// Raised with each assignment of a partition and with each recovery. A record is stamped with the epoch it was taken
-/// under; when that is no longer the partition's, nothing that came of the record may be committed.
+/// Raised with each assignment of a partition and with each recovery. A record keeps the epoch in which it was taken.
+/// Once the partition has another epoch, the record's result may not be committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Epoch(pub(super) u64);
 
-/// What the broker holds for a partition: where to go on, and what stands beside it.
+/// What the broker holds for a partition: the committed offset and its mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub offset: i64,
     pub mark: Mark,
 }
 
-/// Whether a partition gives records.
+/// Whether records may be taken from a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
-    /// What the broker holds as committed must be read first: the partition is new, or a commit is in doubt.
+    /// The committed offset must be read first: the partition is new, or a commit is in doubt.
     Unknown,
-    /// Read, and waiting for our mark to be committed beside the same offset.
+    /// The committed offset is read. Our mark must be committed with the same offset first.
     Claiming(Place),
-    /// Waiting for the consumer to go on from the committed offset.
+    /// The consumer must seek to the committed offset first.
     Seeking,
-    /// Records flow.
+    /// Records may be taken.
     Open,
-    /// Revoked, and waiting to be given back: for the running commit, and for one that says that we end cleanly.
+    /// The partition is revoked. It is given back after the running commit and the one that marks a clean end.
     Leaving,
 }
 
-/// The record that a partition whose records run alone has handed out; the next one waits until it is committed.
+/// The record that was taken from a partition whose records run alone. The next is taken after it is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Solo {
     pub offset: i64,
-    /// Whether it is, or wants to be, executed; what the broker holds says so first.
+    /// Whether it is executed or is about to be. The broker must hold a mark that says so first.
     pub executing: bool,
-    /// It is not executed any more: it is set aside.
+    /// It is not executed, but set aside as a dead letter.
     pub crashed: bool,
-    /// What came of it is known and waits to be committed.
+    /// Its result waits to be committed.
     pub resolved: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Share<T> {
     pub epoch: Epoch,
-    /// The epoch in which the partition became ours: recoveries don't change it.
+    /// The epoch of the assignment. Recoveries do not change it.
     pub tenure: Epoch,
     pub ledger: Ledger<T>,
     pub flow: Flow,
-    /// Nothing was taken since it became ours: the consumer stands where the broker says.
+    /// Nothing was taken since the assignment, so the consumer needs no seek.
     pub fresh: bool,
-    /// What the broker holds, once it is read and ours.
+    /// What the broker holds, once it is read and has our mark.
     pub held: Option<Place>,
     pub solo: Option<Solo>,
 }
@@ -68,7 +68,7 @@ impl<T> Share<T> {
         }
     }
 
-    /// After a doubt, or a revocation: what was taken is dropped, and what the broker holds is `held`.
+    /// The same assignment in a new epoch, after a doubt or a revocation: everything taken is dropped.
     pub fn renewed(&self, epoch: Epoch, flow: Flow, held: Option<Place>) -> Self {
         Self {
             tenure: self.tenure,
@@ -79,7 +79,7 @@ impl<T> Share<T> {
         }
     }
 
-    /// The broker holds our mark: records may flow.
+    /// The broker holds our mark.
     pub fn claimed(&mut self, place: Place) {
         self.held = Some(place);
         self.flow = if self.fresh {
@@ -90,7 +90,7 @@ impl<T> Share<T> {
         self.fresh = false;
     }
 
-    /// A commit that left this for the partition succeeded.
+    /// A commit of this place succeeded.
     pub fn settled(&mut self, place: Place) {
         match self.flow {
             Flow::Claiming(_) => self.claimed(place),
@@ -99,7 +99,7 @@ impl<T> Share<T> {
         self.solo = self.solo.filter(|solo| solo.offset >= place.offset);
     }
 
-    /// How the record at this offset, which is taken now, is to be run.
+    /// How the record at this offset is to be run, which is taken now.
     pub fn hand_out(&mut self, offset: i64) -> Manner {
         let Some(held) = self.held.filter(|held| held.mark.alone()) else {
             return Manner::Together;
@@ -114,7 +114,7 @@ impl<T> Share<T> {
         died.map_or(Manner::Alone, |died| Manner::Crashed { died })
     }
 
-    /// The mark beside the offset that a resolved record moves to.
+    /// The mark that is committed with the offset after a resolved record.
     pub fn moved(&self, owner: Incarnation) -> Mark {
         let crashed = self.solo.is_some_and(|solo| solo.crashed);
         self.held.map_or_else(
@@ -133,7 +133,8 @@ impl<T> Share<T> {
         self.flow == Flow::Open && !(self.alone() && self.solo.is_some())
     }
 
-    /// What the broker should hold and does not, at an unchanged offset. `ending`: the whole loop ends cleanly.
+    /// The mark that is to be committed with an unchanged offset, where the broker's is another. `ending`: the whole
+    /// loop ends cleanly.
     pub fn wanted(&self, ending: bool) -> Option<Place> {
         if let Flow::Claiming(place) = self.flow {
             return (!ending).then_some(place);

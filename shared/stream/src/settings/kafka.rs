@@ -1,4 +1,4 @@
-//! How to reach Kafka, and as whom.
+//! The connection to Kafka: addresses, encryption and authentication.
 
 use crate::Error;
 use clap::{Args, ValueEnum};
@@ -6,14 +6,18 @@ use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 use secrecy::{ExposeSecret as _, SecretString};
 use std::{convert::Infallible, fmt, path::PathBuf, str::FromStr};
 
-/// Wire protection and authentication.
+/// Encryption and authentication of connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum SecurityProtocol {
+    /// Neither encryption nor authentication
     #[default]
     Plaintext,
+    /// TLS; with a client certificate, the client is authenticated by it
     Ssl,
+    /// SASL authentication without encryption
     SaslPlaintext,
+    /// SASL authentication over TLS
     SaslSsl,
 }
 
@@ -36,13 +40,16 @@ impl SecurityProtocol {
     }
 }
 
-/// How the client proves who it is.
+/// How the client authenticates itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SaslMechanism {
+    /// User name and password as they are; use it over TLS
     #[value(name = "PLAIN")]
     Plain,
+    /// Salted challenge-response with SHA-256
     #[value(name = "SCRAM-SHA-256")]
     ScramSha256,
+    /// Salted challenge-response with SHA-512
     #[value(name = "SCRAM-SHA-512")]
     ScramSha512,
 }
@@ -167,7 +174,8 @@ pub struct KafkaSettings {
 }
 
 impl KafkaSettings {
-    /// Plaintext at this address, everything else as by default: for tests and embedded brokers.
+    /// Plaintext at this address (HOST:PORT, several separated by commas) and no other setting, for tests and embedded
+    /// brokers.
     pub fn at(bootstrap: impl Into<String>) -> Self {
         Self {
             bootstrap: bootstrap.into(),
@@ -182,7 +190,7 @@ impl KafkaSettings {
         }
     }
 
-    /// Everything that is wrong with the settings, each a sentence that names its flag.
+    /// Everything that is wrong with the settings: texts that name the flag. Empty where they can work.
     pub fn problems(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut check = |bad: bool, text: &str| {

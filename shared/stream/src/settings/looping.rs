@@ -1,4 +1,4 @@
-//! How the loop works: bounds, pacing, retries, the circuit breaker.
+//! The settings of the loop: bounds, commits, retries, the circuit breaker, timeouts.
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser};
 use humantime::parse_duration;
@@ -81,8 +81,8 @@ pub struct LoopSettings {
     /// Longest pause between two attempts
     #[arg(long, env = "SIGHTLINE_RETRY_MAX", value_parser = parse_duration, default_value = "10s")]
     pub retry_max: Duration,
-    /// Time of work that an attempt may take; past it the record becomes a dead letter `internal`. Time that it waits for
-    /// room or for its turn does not count
+    /// Time of work that an attempt may take; past it the record becomes a dead letter `internal`. Time that it waits
+    /// for room or for its turn does not count
     #[arg(long, env = "SIGHTLINE_ATTEMPT_TIMEOUT", value_parser = parse_duration, default_value = "2m")]
     pub attempt_timeout: Duration,
     /// Records within a minute from which on the circuit breaker judges
@@ -115,14 +115,14 @@ struct Only {
 }
 
 impl LoopSettings {
-    /// The defaults, whatever the environment says: for tests and benches.
+    /// The defaults, without regard to the environment, for tests and benchmarks.
     pub fn defaults() -> Self {
         let command = Only::command().mut_args(|arg| arg.env(None::<&'static str>));
         let matches = command.get_matches_from(["defaults"]);
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 
-    /// Everything that is wrong with the settings, each a sentence that names its flag.
+    /// Everything that is wrong with the settings: texts that name the flag. Empty where they can work.
     pub fn problems(&self) -> Vec<String> {
         let second = Duration::from_secs(1);
         let plain = |text: &str| {
@@ -191,13 +191,13 @@ impl LoopSettings {
             .collect()
     }
 
-    /// The name on the broker of what is called `name` here.
+    /// The full name on the broker of a topic, group or transactional id: `name` after the prefix.
     pub fn prefixed(&self, name: &str) -> String {
         format!("{}{name}", self.topic_prefix)
     }
 }
 
-/// The host's name, with a dash for what no name of an instance has.
+/// The host's name, with dashes for characters that an instance's name may not have.
 fn host_name() -> String {
     let name = gethostname::gethostname().to_string_lossy().into_owned();
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');

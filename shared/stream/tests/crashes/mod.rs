@@ -1,4 +1,4 @@
-//! Processes that die: of a record, or of nothing that can be held against one.
+//! Processes that die of a record, or are killed at random.
 
 mod process;
 
@@ -10,11 +10,13 @@ use sightline_stream::{Reader, Start};
 use std::{os::unix::process::ExitStatusExt as _, time::Duration};
 
 const SIGABRT: i32 = 6;
-/// Without progress two deaths, and three of the record alone. Each death before may have moved the offset a little.
+/// Two deaths without progress, and three while the record runs alone. Earlier deaths may have moved the offset a
+/// little.
 const FEWEST_DEATHS: usize = 5;
 const MOST_DEATHS: usize = 15;
 
-/// Starts the instance again and again, as an orchestrator would, until it has died often enough or `through` says so.
+/// Restarts the instance whenever it dies, as an orchestrator would, until it has died `most` times or `through` is
+/// true.
 async fn outlive(
     cluster: &Cluster,
     instance: &str,
@@ -51,7 +53,7 @@ fn letters(cluster: &Cluster) -> impl Fn() -> bool + use<> {
     }
 }
 
-/// What stands beside the committed offsets of `ingest`.
+/// The committed offsets of `ingest` and their metadata.
 async fn marks(cluster: &Cluster) -> Vec<(i64, String)> {
     let topic = cluster.name(Topic::Ingest);
     let bootstrap = cluster.kafka.bootstrap.clone();

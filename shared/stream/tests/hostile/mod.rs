@@ -1,4 +1,4 @@
-//! Records that anyone may write, and that once stopped the loop.
+//! Records that anyone may write, and that must not stop the loop.
 
 use crate::support::*;
 use prometheus_client::{encoding::text, registry::Registry};

@@ -1,4 +1,4 @@
-//! A cluster, topics of a test's own, and running instances of the loop.
+//! A cluster with topics of the test's own, and running instances of the loop.
 
 use sightline_broker::Broker;
 use sightline_contracts::Topic;
@@ -91,7 +91,7 @@ impl Cluster {
         self.measured(settings, stage, Metrics::unregistered())
     }
 
-    /// [`instance`](Self::instance), with metrics that somebody reads.
+    /// As [`instance`](Self::instance), with these metrics.
     pub fn measured<S: Stage>(
         &self,
         settings: LoopSettings,
@@ -181,7 +181,7 @@ impl Instance {
         ended.await.unwrap().unwrap().unwrap()
     }
 
-    /// Ends it without a goodbye.
+    /// Drops the loop, which has the effect of killing the process.
     pub async fn kill(mut self) {
         self.tasks.shutdown().await;
     }

@@ -1,5 +1,5 @@
-//! Partitions are claimed before their records flow: the commit thread reads what the broker holds for them, and the
-//! machine says what mark of ours is to stand there. See [`machine`](crate::machine).
+//! Claiming partitions. Before records are taken from a new partition, the commit thread reads its committed offset and
+//! mark, and commits a mark that names this process as the owner. [`mark`](crate::machine::mark) has the rules.
 
 use super::Committer;
 use crate::machine::{Epoch, Found, Mark, Place, Running};
@@ -9,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the broker is waited for at first. Commits of the other partitions wait meanwhile, and an owner that died in
-/// a transaction holds its partitions back until that is too old.
+/// How long the first read may take. Commits of other partitions wait meanwhile, and the broker does not answer while a
+/// transaction of a dead owner is open, until that times out.
 const PATIENCE: Duration = Duration::from_millis(100);
 pub(super) const LONGEST: Duration = Duration::from_secs(5);
 
-/// How often reading for new partitions failed in a row, and when it may be tried again.
+/// How often reading failed in a row, and when it may be tried again.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     failures: u32,
@@ -37,7 +37,7 @@ impl Claims {
 }
 
 impl Committer {
-    /// Reads what the broker holds for partitions that are new.
+    /// Reads the committed offsets and marks of new partitions.
     pub(super) fn look(&mut self) {
         let new = self.shared.machine().unclaimed();
         let started = Instant::now();
@@ -108,7 +108,8 @@ impl Committer {
         let (offset, end) = match committed {
             Offset::Offset(offset) if suspicious => (offset, Some(ends()?.1)),
             Offset::Offset(offset) => (offset, None),
-            // Nothing is committed yet: the consumer starts at the beginning, and that is where the mark goes.
+            // Nothing is committed yet. The consumer starts at the beginning, so the mark is committed with that
+            // offset.
             _ => (ends()?.0, None),
         };
         Ok(Found {
@@ -121,7 +122,7 @@ impl Committer {
     }
 }
 
-/// The offsets of a transaction, each with its mark.
+/// The offsets of a transaction, each with its mark as metadata.
 pub(super) fn list(topic: &str, places: &BTreeMap<i32, Place>) -> TopicPartitionList {
     let mut list = TopicPartitionList::new();
     for (&partition, place) in places {
@@ -137,6 +138,7 @@ pub(super) fn list(topic: &str, places: &BTreeMap<i32, Place>) -> TopicPartition
     list
 }
 
+/// Logs that owners of a partition died.
 fn explain(&(partition, Place { offset, mark }): &(i32, Place)) {
     match mark.running {
         Running::Together { deaths: 0 } => {}

@@ -1,4 +1,4 @@
-//! The commit thread: transaction calls block, so they have a thread of their own.
+//! The commit thread. Transaction calls block, so they have a thread of their own.
 
 mod claims;
 
@@ -26,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Commits with one record a request, after one was refused for its size.
+/// How many commits send one record a request, after a request was refused for its size.
 const SINGLES: u32 = 100;
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 
@@ -43,7 +43,7 @@ pub(crate) struct Committer {
     /// Commits that failed in a row.
     failures: u32,
     batching: Batching,
-    /// Commits since single records were last sent for want of knowing which one is too large.
+    /// Commits with one record a request since the last refusal.
     singles: u32,
     claims: Claims,
 }
@@ -51,7 +51,7 @@ pub(crate) struct Committer {
 /// What there is to do.
 enum Next {
     Commit,
-    /// Read what the broker holds for partitions that are new.
+    /// Read the committed offsets and marks of new partitions.
     Look,
     End,
 }
@@ -116,8 +116,8 @@ impl Committer {
     }
 
     fn transaction(&self) -> Result<Option<Tried>, Error> {
-        // The group's metadata first: were it read after the batch was taken, it could be newer than the batch and
-        // bless offsets of an assignment that is over.
+        // The group's metadata first: if it were read after the batch was taken, it could be newer than the batch, and
+        // the broker would accept offsets of an assignment that is over.
         let Some(group) = self.consumer.group_metadata() else {
             return Err(Error::Thread("consumer"));
         };
@@ -138,7 +138,8 @@ impl Committer {
         &self.producers[self.turn % self.producers.len()]
     }
 
-    /// The last commit says of each partition that we end cleanly. If it fails, whoever comes next counts one.
+    /// The last commit, which says of each partition that its owner ends cleanly. It is tried once; if it fails, the
+    /// next owner counts a death.
     fn part(&mut self) -> Result<(), Error> {
         if self.killed() || self.producers.len() < self.settings.producers {
             return Ok(());
@@ -162,14 +163,14 @@ impl Committer {
         Ok(())
     }
 
-    /// Else whoever reads the offsets waits until the transaction is too old.
+    /// Aborts the transaction. Otherwise readers of the offsets would wait until it times out.
     fn abort(&self) {
         if let Err(error) = self.calling(|| self.producer_in_turn().abort()) {
             tracing::debug!(%error, "abort");
         }
     }
 
-    /// Closes them, which may take long while the brokers are away.
+    /// Closes the producers, which may take long while the brokers are away.
     fn dispose_of_producers(&mut self) {
         self.producers.iter().for_each(Transactional::stop);
         dispose("producers", std::mem::take(&mut self.producers));
@@ -205,7 +206,7 @@ impl Committer {
         self.shared.phase() == Phase::Killed
     }
 
-    /// Nobody needs a producer any more.
+    /// No producer is needed any more.
     fn ending(&self) -> bool {
         self.stopped() || self.shared.machine().drained()
     }
@@ -251,7 +252,8 @@ impl Committer {
         }
     }
 
-    /// Any error around a commit: abort, throw the producers away, ask the broker what holds.
+    /// After any error around a commit: aborts, replaces the producers, and reads the committed offsets from the
+    /// broker.
     fn failed(
         &mut self,
         batch: Batch<Resolved>,
@@ -261,8 +263,8 @@ impl Committer {
         let metrics = self.shared.metrics();
         metrics.aborts.inc();
         metrics.record(Kind::Dropped, batch.results.len() as u64);
-        // The broker also fences who lets a transaction get too old, a process that was stopped for a while, say.
-        // Only a younger one proves a clone.
+        // The broker gives the same error for a transaction that timed out, after the process was frozen, say. Only a
+        // young transaction proves that a clone has fenced this process.
         if failure.fenced() && started.elapsed() < self.settings.transaction_timeout * 8 / 10 {
             return Err(self.fenced());
         }
@@ -278,7 +280,7 @@ impl Committer {
         self.recover()
     }
 
-    /// A request was refused for its size: with one record a request it is known whose output, or dead letter, that was.
+    /// Finds the record whose output or dead letter was refused for its size, by sending one record a request.
     fn look_for_too_large(&mut self, batch: &Batch<Resolved>, failure: &Failure) {
         let Some(resolved) = failure.too_large.and_then(|place| batch.results.get(place)) else {
             return;
@@ -303,7 +305,8 @@ impl Committer {
         }
     }
 
-    /// A call that blocks, as long as the brokers are away even: that is not a reason to be restarted.
+    /// Makes a call that blocks while the brokers are away. The process stays alive meanwhile: restarting it would not
+    /// help.
     fn calling<T>(&self, call: impl FnOnce() -> T) -> T {
         self.shared.status().calling(true);
         let result = call();
@@ -319,7 +322,7 @@ impl Committer {
         }
     }
 
-    /// New producers, which fence the old; then the committed offsets, as the broker has them.
+    /// Makes new producers, which fence the old ones, and then reads the committed offsets from the broker.
     fn recover(&mut self) -> Result<(), Error> {
         self.shared.status().producer_ready(false);
         if !self.producers.is_empty() {
@@ -353,7 +356,7 @@ impl Committer {
         Ok(())
     }
 
-    /// A producer that has taken its transactional id over; none where the loop ends before the brokers answer.
+    /// A producer that has taken over its transactional id. None where the loop ends before the brokers answer.
     fn producer(&self, number: usize) -> Result<Option<Transactional>, Error> {
         let config = consumer::producer_config(
             &self.kafka,
@@ -393,7 +396,7 @@ impl Committer {
         Ok(None)
     }
 
-    /// A pause that grows with the failures in a row, cut short when the loop ends.
+    /// Pauses for a time that doubles with each failure in a row. Returns early where the loop ends.
     fn pause(&self, failures: u32) {
         let nominal = Duration::from_millis(100) * 2u32.saturating_pow(failures.min(8));
         let deadline = Instant::now() + nominal.min(LONGEST_BACKOFF);
@@ -404,7 +407,7 @@ impl Committer {
     }
 }
 
-/// Errors that time does not mend.
+/// Errors that do not pass by waiting.
 fn refused(error: &KafkaError) -> bool {
     matches!(
         error.rdkafka_error_code(),
