@@ -67,7 +67,7 @@ COPY services services
 RUN --mount=type=cache,target=/usr/local/cargo/registry,id=sightline-crates \
     cargo build --release --locked --features "$FEATURES" \
       -p sightline-ingest -p sightline-preprocess -p sightline-infer -p sightline-postprocess -p sightline-cli \
-    && mkdir /out && cd target/release && cp ingest preprocess infer postprocess sightline /out/
+    && mkdir -p /out/models && cd target/release && cp ingest preprocess infer postprocess sightline /out/
 
 FROM gcr.io/distroless/cc-debian12:nonroot AS runtime-cpu
 FROM nvidia/cuda:${CUDA}-runtime-ubuntu24.04 AS runtime-cuda
@@ -100,6 +100,8 @@ LABEL org.opencontainers.image.title="sightline preprocess" \
       org.opencontainers.image.description="Image references in, tensors and thumbnails out"
 COPY --from=sbom /out/preprocess.cdx.json /usr/share/sightline/sbom.cdx.json
 COPY --from=build /out/preprocess /usr/local/bin/preprocess
+# Where HF_HOME may point; a volume that is mounted here takes the owner over.
+COPY --from=build --chown=65532:65532 /out/models /models
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s CMD ["/usr/local/bin/preprocess", "health"]
 ENTRYPOINT ["/usr/local/bin/preprocess"]
@@ -109,6 +111,7 @@ LABEL org.opencontainers.image.title="sightline infer" \
       org.opencontainers.image.description="Tensors in, predictions out"
 COPY --from=sbom /out/infer.cdx.json /usr/share/sightline/sbom.cdx.json
 COPY --from=build /out/infer /usr/local/bin/infer
+COPY --from=build --chown=65532:65532 /out/models /models
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=300s CMD ["/usr/local/bin/infer", "health"]
 ENTRYPOINT ["/usr/local/bin/infer"]

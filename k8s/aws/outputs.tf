@@ -16,7 +16,7 @@ output "thumbnails_bucket" {
 }
 
 output "models_bucket" {
-  description = "For SIGHTLINE_MODEL=s3://BUCKET/PREFIX/ of infer."
+  description = "For SIGHTLINE_MODEL=s3://BUCKET/PREFIX/ of preprocess and infer."
   value       = local.bucket_names.models
 }
 

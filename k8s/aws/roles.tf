@@ -6,22 +6,24 @@
 locals {
   services = {
     preprocess = {
-      bucket  = "images"
-      path    = "*"
-      actions = ["s3:GetObject", "s3:GetObjectVersion"] # notifications from a versioned bucket name the version
-      key     = "kms:Decrypt"
+      objects = {
+        # Notifications from a versioned bucket name the version.
+        Images    = { bucket = "images", path = "*", actions = ["s3:GetObject", "s3:GetObjectVersion"] }
+        Manifests = { bucket = "models", path = "*manifest.json", actions = ["s3:GetObject"] }
+      }
+      key = "kms:Decrypt"
     }
     infer = {
-      bucket  = "models"
-      path    = "*"
-      actions = ["s3:GetObject"]
-      key     = "kms:Decrypt"
+      objects = {
+        Models = { bucket = "models", path = "*", actions = ["s3:GetObject"] }
+      }
+      key = "kms:Decrypt"
     }
     postprocess = {
-      bucket  = "thumbnails"
-      path    = "${var.thumbnail_prefix}*"
-      actions = ["s3:PutObject"]
-      key     = "kms:GenerateDataKey" # encrypts what it writes, and can't read it back
+      objects = {
+        Thumbnails = { bucket = "thumbnails", path = "${var.thumbnail_prefix}*", actions = ["s3:PutObject"] }
+      }
+      key = "kms:GenerateDataKey" # encrypts what it writes, and can't read it back
     }
   }
 
@@ -63,13 +65,16 @@ resource "aws_iam_role" "account" {
 data "aws_iam_policy_document" "service" {
   for_each = local.services
 
-  statement {
-    sid       = "Objects"
-    actions   = each.value.actions
-    resources = ["${local.bucket_arns[each.value.bucket]}/${each.value.path}"]
+  dynamic "statement" {
+    for_each = each.value.objects
+    content {
+      sid       = statement.key
+      actions   = statement.value.actions
+      resources = ["${local.bucket_arns[statement.value.bucket]}/${statement.value.path}"]
+    }
   }
 
-  # The key is everybody's, so its use is tied to S3 and to this one bucket: with bucket keys the context is the bucket.
+  # All roles share the key, so its use is tied to S3 and to these buckets: with bucket keys the context is the bucket.
   statement {
     sid       = "Key"
     actions   = [each.value.key]
@@ -82,7 +87,7 @@ data "aws_iam_policy_document" "service" {
     condition {
       test     = "StringEquals"
       variable = "kms:EncryptionContext:aws:s3:arn"
-      values   = [local.bucket_arns[each.value.bucket]]
+      values   = distinct([for object in each.value.objects : local.bucket_arns[object.bucket]])
     }
   }
 }

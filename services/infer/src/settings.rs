@@ -5,7 +5,7 @@ use clap::{Args, Parser};
 use sightline_manifest::{Location, labels_of_text};
 use sightline_model::{BatchSettings, Calibration, Device, Options, Precision};
 use sightline_storage::StorageSettings;
-use sightline_stream::Config;
+use sightline_stream::{Config, duration};
 use sightline_telemetry::TelemetrySettings;
 use std::{fs, num::NonZero, path::PathBuf, time::Duration};
 
@@ -64,15 +64,13 @@ pub struct ModelSettings {
         default_value = "8"
     )]
     pub max_batch: NonZero<usize>,
-    /// Milliseconds that an image which came while the model was busy may wait for others to fill its batch; one that
-    /// finds the model idle is computed at once
-    #[arg(
-        long,
-        env = "SIGHTLINE_MAX_WAIT_MS",
-        value_name = "MS",
-        default_value_t = 5
-    )]
-    pub max_wait_ms: u64,
+    /// Time that an image which came while the model was busy may wait for others to fill its batch; one that finds the
+    /// model idle is computed at once
+    #[arg(long, env = "SIGHTLINE_MAX_WAIT", value_parser = duration, value_name = "DURATION", default_value = "5ms")]
+    pub max_wait: Duration,
+    /// The former name of --max-wait
+    #[arg(long, env = "SIGHTLINE_MAX_WAIT_MS", value_name = "MS", hide = true)]
+    pub max_wait_ms: Option<u64>,
     /// Most images that wait for the model
     #[arg(
         long,
@@ -124,7 +122,9 @@ impl ModelSettings {
     pub(crate) fn batches(&self, top_k: usize) -> BatchSettings {
         BatchSettings {
             max_batch: self.max_batch.get(),
-            max_wait: Duration::from_millis(self.max_wait_ms),
+            max_wait: self
+                .max_wait_ms
+                .map_or(self.max_wait, Duration::from_millis),
             max_queue: self.max_queue.get(),
             top_k,
         }

@@ -64,7 +64,7 @@ fn help_lists_every_setting_with_its_variable() {
         "--model",
         "SIGHTLINE_MODEL",
         "--weights-sha256",
-        "--max-wait-ms",
+        "--max-wait",
         "--kafka-bootstrap",
         "--s3-endpoint",
     ] {

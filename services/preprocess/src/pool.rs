@@ -2,11 +2,12 @@
 //! of its own that its work is done with.
 
 use anyhow::Context;
+use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 use std::{
     num::NonZero,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     thread::{self, JoinHandle},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -110,10 +111,7 @@ impl Drop for Place {
 
 /// One idle thread waits in the queue, the others for the lock.
 fn next<T>(receiver: &Mutex<mpsc::Receiver<Job<T>>>) -> Option<Job<T>> {
-    receiver
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .blocking_recv()
+    receiver.lock().blocking_recv()
 }
 
 impl<T> Drop for Pool<T> {

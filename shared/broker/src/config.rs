@@ -55,20 +55,20 @@ pub struct Config {
     )]
     pub fsync: Fsync,
 
-    /// Time between two syncs with `--fsync interval`, in milliseconds
-    #[arg(long, env = "SIGHTLINE_BROKER_FSYNC_INTERVAL_MS", default_value = "1000", value_parser = millis, value_name = "MS")]
+    /// Time between two syncs with `--fsync interval`
+    #[arg(long, env = "SIGHTLINE_BROKER_FSYNC_INTERVAL", default_value = "1s", value_parser = duration, value_name = "DURATION")]
     pub fsync_interval: Duration,
 
-    /// Time between two rounds of retention and compaction, in milliseconds
-    #[arg(long, env = "SIGHTLINE_BROKER_MAINTENANCE_INTERVAL_MS", default_value = "15000", value_parser = millis, value_name = "MS")]
+    /// Time between two rounds of retention and compaction
+    #[arg(long, env = "SIGHTLINE_BROKER_MAINTENANCE_INTERVAL", default_value = "15s", value_parser = duration, value_name = "DURATION")]
     pub maintenance_interval: Duration,
 
-    /// How long a new consumer group waits for further members, in milliseconds
-    #[arg(long, env = "SIGHTLINE_BROKER_INITIAL_REBALANCE_DELAY_MS", default_value = "0", value_parser = millis, value_name = "MS")]
+    /// How long a new consumer group waits for further members
+    #[arg(long, env = "SIGHTLINE_BROKER_INITIAL_REBALANCE_DELAY", default_value = "0s", value_parser = duration, value_name = "DURATION")]
     pub initial_rebalance_delay: Duration,
 
-    /// Largest transaction.timeout.ms a producer may ask for, in milliseconds
-    #[arg(long, env = "SIGHTLINE_BROKER_MAX_TRANSACTION_TIMEOUT_MS", default_value = "900000", value_parser = millis, value_name = "MS")]
+    /// Largest transaction.timeout.ms a producer may ask for
+    #[arg(long, env = "SIGHTLINE_BROKER_MAX_TRANSACTION_TIMEOUT", default_value = "15m", value_parser = duration, value_name = "DURATION")]
     pub max_transaction_timeout: Duration,
 
     /// Threads that serve connections
@@ -89,17 +89,21 @@ pub struct Config {
     )]
     pub max_connections: usize,
 
-    /// Time from the first byte of a request to its last, in milliseconds; past it the connection is closed
-    #[arg(long, env = "SIGHTLINE_BROKER_REQUEST_TIMEOUT_MS", default_value = "30000", value_parser = millis, value_name = "MS")]
+    /// Time from the first byte of a request to its last; past it the connection is closed
+    #[arg(long, env = "SIGHTLINE_BROKER_REQUEST_TIMEOUT", default_value = "30s", value_parser = duration, value_name = "DURATION")]
     pub request_timeout: Duration,
 
-    /// How long a connection may be silent between two requests, or leave an answer untaken, in milliseconds; then it is closed
-    #[arg(long, env = "SIGHTLINE_BROKER_IDLE_TIMEOUT_MS", default_value = "600000", value_parser = millis, value_name = "MS")]
+    /// How long a connection may be silent between two requests, or leave an answer untaken; then it is closed
+    #[arg(long, env = "SIGHTLINE_BROKER_IDLE_TIMEOUT", default_value = "10m", value_parser = duration, value_name = "DURATION")]
     pub idle_timeout: Duration,
 }
 
-fn millis(text: &str) -> Result<Duration, std::num::ParseIntError> {
-    text.parse().map(Duration::from_millis)
+/// `10ms`, `2m`; a number alone is milliseconds, which is how durations were written before.
+fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
+    match text.parse() {
+        Ok(milliseconds) => Ok(Duration::from_millis(milliseconds)),
+        Err(_) => humantime::parse_duration(text),
+    }
 }
 
 impl Config {

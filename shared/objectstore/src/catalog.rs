@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
-use std::sync::{PoisonError, RwLock};
 use std::time::SystemTime;
+
+use parking_lot::RwLock;
 
 use crate::folder::{Folder, read_now};
 use crate::listing::{self, Page, Query};
@@ -102,11 +103,11 @@ impl Catalog {
     }
 
     fn with<R>(&self, look: impl FnOnce(&BTreeMap<String, Bucket>) -> R) -> R {
-        look(&self.buckets.read().unwrap_or_else(PoisonError::into_inner))
+        look(&self.buckets.read())
     }
 
     fn change<R>(&self, act: impl FnOnce(&mut BTreeMap<String, Bucket>) -> R) -> R {
-        act(&mut self.buckets.write().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.buckets.write())
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -12,6 +11,7 @@ use s3s::dto::CompletedPart;
 use s3s::{S3Error, S3Result, s3_error};
 use serde::{Deserialize, Serialize};
 use tokio::fs;
+use uuid::Uuid;
 
 use crate::body::Received;
 use crate::folder::{Draft, Folder, read};
@@ -51,7 +51,7 @@ pub(crate) struct Parts<'a> {
 
 /// Begins an upload, and gives its id.
 pub(crate) async fn begin(folder: &Folder, upload: &Upload) -> S3Result<String> {
-    let id = format!("{:016x}{:016x}", random(), random());
+    let id = Uuid::new_v4().simple().to_string();
     let place = folder.uploads().join(&id);
     fs::create_dir(&place).await.map_err(disk)?;
     folder
@@ -62,20 +62,15 @@ pub(crate) async fn begin(folder: &Folder, upload: &Upload) -> S3Result<String> 
     Ok(id)
 }
 
-/// Each `RandomState` has other keys, from the operating system's randomness.
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
-}
-
 /// To be asked before a part's content is taken in.
 pub(crate) fn check_number(number: i32) -> S3Result<()> {
-    match (1..=MAX_PARTS).contains(&number) {
-        true => Ok(()),
-        false => Err(s3_error!(
-            InvalidArgument,
-            "parts have numbers from 1 to {MAX_PARTS}"
-        )),
+    if (1..=MAX_PARTS).contains(&number) {
+        return Ok(());
     }
+    Err(s3_error!(
+        InvalidArgument,
+        "parts have numbers from 1 to {MAX_PARTS}"
+    ))
 }
 
 /// The uploads begun in a bucket, by key and id.

@@ -1,15 +1,13 @@
 //! Starts workers ahead, so that the next one is there at once.
 
 use crate::{Limits, NAME, Worker};
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     io,
     os::unix::{net::UnixStream, process::CommandExt as _},
     path::PathBuf,
     process::{self, Command, Stdio},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -68,7 +66,7 @@ impl Spawner {
     }
 
     fn ready(&self) -> MutexGuard<'_, Option<Receiver<io::Result<Worker>>>> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ready.lock()
     }
 }
 

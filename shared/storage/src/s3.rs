@@ -94,7 +94,7 @@ impl Store {
         Ok(Self {
             client: Client::from_conf(config),
             attempts: settings.s3_attempts,
-            body_timeout: Duration::from_millis(settings.s3_timeout_ms),
+            body_timeout: settings.attempt_timeout(),
             region: region.to_string(),
         })
     }
@@ -175,9 +175,9 @@ async fn region(settings: &StorageSettings, http_client: &SharedHttpClient) -> R
 }
 
 fn timeouts(settings: &StorageSettings) -> TimeoutConfig {
-    let attempt = Duration::from_millis(settings.s3_timeout_ms);
+    let attempt = settings.attempt_timeout();
     TimeoutConfig::builder()
-        .connect_timeout(Duration::from_millis(settings.s3_connect_timeout_ms))
+        .connect_timeout(settings.connect_timeout())
         .read_timeout(attempt)
         .operation_attempt_timeout(attempt)
         .build()

@@ -1,6 +1,6 @@
 //! How to reach S3.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// Keys given by a program; the services leave them out and take the AWS default chain's.
 #[derive(Clone, PartialEq, Eq)]
@@ -31,23 +31,26 @@ pub struct StorageSettings {
     #[arg(long, env = "SIGHTLINE_S3_PATH_STYLE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub s3_path_style: Option<bool>,
 
-    /// Milliseconds until a connection must stand
+    /// Time until a connection must stand
+    #[arg(long, env = "SIGHTLINE_S3_CONNECT_TIMEOUT", value_parser = humantime::parse_duration, value_name = "DURATION", default_value = "3s")]
+    pub s3_connect_timeout: Duration,
+
+    /// Time of one attempt: until the answer begins, and again until its content is there
+    #[arg(long, env = "SIGHTLINE_S3_TIMEOUT", value_parser = humantime::parse_duration, value_name = "DURATION", default_value = "30s")]
+    pub s3_timeout: Duration,
+
+    /// The former name of --s3-connect-timeout
     #[arg(
         long,
         env = "SIGHTLINE_S3_CONNECT_TIMEOUT_MS",
-        default_value_t = 3_000,
-        value_name = "MS"
+        value_name = "MS",
+        hide = true
     )]
-    pub s3_connect_timeout_ms: u64,
+    pub s3_connect_timeout_ms: Option<u64>,
 
-    /// Milliseconds for one attempt: until the answer begins, and again until its content is there
-    #[arg(
-        long,
-        env = "SIGHTLINE_S3_TIMEOUT_MS",
-        default_value_t = 30_000,
-        value_name = "MS"
-    )]
-    pub s3_timeout_ms: u64,
+    /// The former name of --s3-timeout
+    #[arg(long, env = "SIGHTLINE_S3_TIMEOUT_MS", value_name = "MS", hide = true)]
+    pub s3_timeout_ms: Option<u64>,
 
     /// How often a request is tried, with growing pauses, before the caller hears of it
     #[arg(
@@ -69,8 +72,10 @@ impl Default for StorageSettings {
             s3_endpoint: None,
             s3_region: None,
             s3_path_style: None,
-            s3_connect_timeout_ms: 3_000,
-            s3_timeout_ms: 30_000,
+            s3_connect_timeout: Duration::from_secs(3),
+            s3_timeout: Duration::from_secs(30),
+            s3_connect_timeout_ms: None,
+            s3_timeout_ms: None,
             s3_attempts: 3,
             credentials: None,
         }
@@ -92,15 +97,27 @@ impl StorageSettings {
         if self.s3_attempts == 0 {
             found.push("--s3-attempts: must be at least 1".into());
         }
-        for (name, value) in [
-            ("connect-timeout-ms", self.s3_connect_timeout_ms),
-            ("timeout-ms", self.s3_timeout_ms),
+        for (name, time) in [
+            ("connect-timeout", self.connect_timeout()),
+            ("timeout", self.attempt_timeout()),
         ] {
-            if value == 0 {
-                found.push(format!("--s3-{name}: must be at least 1"));
+            if time.is_zero() {
+                found.push(format!("--s3-{name}: must be more than 0"));
             }
         }
         found
+    }
+
+    /// Time until a connection must stand.
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        let former = self.s3_connect_timeout_ms.map(Duration::from_millis);
+        former.unwrap_or(self.s3_connect_timeout)
+    }
+
+    /// Time of one attempt.
+    pub(crate) fn attempt_timeout(&self) -> Duration {
+        let former = self.s3_timeout_ms.map(Duration::from_millis);
+        former.unwrap_or(self.s3_timeout)
     }
 }
 
@@ -146,7 +163,7 @@ mod tests {
             s3_endpoint: Some("localhost:9000".into()),
             s3_region: Some(String::new()),
             s3_attempts: 0,
-            s3_timeout_ms: 0,
+            s3_timeout: Duration::ZERO,
             ..StorageSettings::default()
         };
         assert_eq!(wrong.problems().len(), 4, "{:?}", wrong.problems());

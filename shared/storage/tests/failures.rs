@@ -55,7 +55,7 @@ async fn faulty(answers: &[&str], stall: bool) -> Faulty {
 async fn store(address: SocketAddr) -> Store {
     let settings = StorageSettings {
         s3_endpoint: Some(format!("http://{address}")),
-        s3_timeout_ms: 500,
+        s3_timeout: Duration::from_millis(500),
         s3_attempts: 2,
         credentials: Some(Credentials {
             access_key: "a".into(),
@@ -240,7 +240,7 @@ async fn https_is_spoken() {
     let server = faulty(&["not TLS at all"], false).await;
     let settings = StorageSettings {
         s3_endpoint: Some(format!("https://{}", server.address)),
-        s3_timeout_ms: 500,
+        s3_timeout: Duration::from_millis(500),
         s3_attempts: 1,
         credentials: Some(Credentials {
             access_key: "a".into(),

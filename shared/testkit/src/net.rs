@@ -1,10 +1,10 @@
 //! Ports and plain HTTP on loopback.
 
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -21,7 +21,7 @@ static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 /// # Errors
 /// All ports that were tried are taken.
 pub fn free_port() -> std::io::Result<u16> {
-    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut given = GIVEN.lock();
     let mut last = None;
     for _ in 0..1000 {
         let port = fastrand::u16(PORTS);

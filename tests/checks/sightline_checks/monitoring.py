@@ -242,7 +242,7 @@ def observe(prometheus):
             die(f"not all of {' '.join(targets)} answer to Prometheus after 30 s")
         time.sleep(0.2)
     begin = time.time()
-    bench = ["sightline", "bench", "pipeline", "--rate", "10", "--seconds", "20", FIXTURES / "scenes"]
+    bench = ["sightline", "bench", "pipeline", "--rate", "10", "--duration", "20s", FIXTURES / "scenes"]
     with subprocess.Popen(bench, stdout=sys.stderr) as load:
         # Enough, and often enough, for an alert to be raised: a page shows alerts, too.
         for turn in range(1, 6):

@@ -6,6 +6,7 @@ mod percentile;
 mod pipeline;
 
 use clap::Subcommand;
+use std::time::Duration;
 
 #[derive(Subcommand)]
 pub enum Bench {
@@ -15,6 +16,19 @@ pub enum Bench {
     Model(model::Model),
     /// Put images into a running pipeline's bucket at a steady rate and wait for their results
     Pipeline(pipeline::Pipeline),
+}
+
+/// How long to measure: `20s`, `2m`, or a number of seconds; at most a day.
+fn length(text: &str) -> Result<Duration, String> {
+    let parsed = match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(text).map_err(|error| error.to_string()),
+    }?;
+    if (Duration::from_secs(1)..=Duration::from_hours(24)).contains(&parsed) {
+        Ok(parsed)
+    } else {
+        Err("from 1s to 24h".to_owned())
+    }
 }
 
 impl Bench {

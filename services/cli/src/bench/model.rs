@@ -1,6 +1,9 @@
 //! `sightline bench model`: how long a batch takes on this machine.
 
-use crate::{bench::percentile::percentile_ms, output::line};
+use crate::{
+    bench::{length, percentile::percentile_ms},
+    output::line,
+};
 use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
@@ -34,8 +37,8 @@ pub struct Model {
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<usize>>,
     /// Time to measure each batch size for
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    seconds: u64,
+    #[arg(long, alias = "seconds", value_parser = length, value_name = "DURATION", default_value = "5s")]
+    duration: Duration,
     /// One JSON object a batch size instead of a table
     #[arg(long)]
     json: bool,
@@ -123,7 +126,7 @@ impl Model {
         model.logits(&inputs)?;
         let mut times = Vec::new();
         let start = Instant::now();
-        while times.len() < 9 || start.elapsed() < Duration::from_secs(self.seconds) {
+        while times.len() < 9 || start.elapsed() < self.duration {
             let start = Instant::now();
             model.logits(&inputs)?;
             times.push(start.elapsed());

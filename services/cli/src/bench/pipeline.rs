@@ -1,7 +1,11 @@
 //! `sightline bench pipeline`: from an object in S3 to its result, at a steady rate, on whatever pipeline runs.
 
 use crate::answers::{Answer, Answers};
-use crate::{bench::percentile::percentile_ms, files, output::line};
+use crate::{
+    bench::{length, percentile::percentile_ms},
+    files,
+    output::line,
+};
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use clap::Args;
@@ -30,8 +34,8 @@ pub struct Pipeline {
     #[arg(long, default_value_t = 20.0)]
     rate: f64,
     /// Time to put images for
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    seconds: u64,
+    #[arg(long, alias = "seconds", value_parser = length, value_name = "DURATION", default_value = "30s")]
+    duration: Duration,
     /// Bucket whose notifications arrive in the topic `ingest`
     #[arg(long, env = "SIGHTLINE_BUCKET", default_value = "images")]
     bucket: String,
@@ -99,7 +103,7 @@ impl Pipeline {
         // Opened before the first image is put: only what is new is read.
         let mut answers = Answers::read(&self.kafka, &self.topic_prefix, &Start::End)?;
         let run = format!("bench-{:x}", now_ms());
-        let count = (self.rate * self.seconds as f64).ceil() as usize;
+        let count = (self.rate * self.duration.as_secs_f64()).ceil() as usize;
         let keys: Vec<String> = (0..count)
             .map(|number| format!("{run}/{number:06}-{}", images[number % images.len()].0))
             .collect();

@@ -1,7 +1,7 @@
 //! Memory that images may take while they are decoded, all together.
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use prometheus_client::metrics::gauge::Gauge;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A number of bytes, handed out in the order in which they are asked for, so that a large image gets its turn.
 #[derive(Debug)]
@@ -48,10 +48,9 @@ impl Room {
         let mut state = self.state();
         let number = state.next;
         state.next += 1;
-        let mut state = self
-            .changed
-            .wait_while(state, |state| state.first != number || state.free < bytes)
-            .unwrap_or_else(PoisonError::into_inner);
+        self.changed.wait_while(&mut state, |state| {
+            state.first != number || state.free < bytes
+        });
         state.first += 1;
         state.free -= bytes;
         drop(state);
@@ -61,7 +60,7 @@ impl Room {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

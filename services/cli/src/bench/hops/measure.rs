@@ -1,6 +1,6 @@
 //! What the loop itself costs: stages that only pass on, one after the other, and a clock from end to end.
 
-use crate::bench::percentile::percentile_ms;
+use crate::bench::{length, percentile::percentile_ms};
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use clap::Args;
@@ -32,8 +32,8 @@ pub struct Settings {
     #[arg(long, default_value_t = 20.0)]
     pub rate: f64,
     /// Time to publish for, unless flat out
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub seconds: u64,
+    #[arg(long, alias = "seconds", value_parser = length, value_name = "DURATION", default_value = "20s")]
+    pub duration: Duration,
     /// Bytes of each record
     #[arg(long, default_value_t = 150_000)]
     pub size: usize,
@@ -129,12 +129,12 @@ async fn measure(
     let first = looping.prefixed(topics[0].name());
     let last = looping.prefixed(topics[topics.len() - 1].name());
     let expected = match settings.rate {
-        rate if rate > 0.0 => (rate * settings.seconds as f64) as usize,
+        rate if rate > 0.0 => (rate * settings.duration.as_secs_f64()) as usize,
         _ => FLAT_OUT,
     };
     let reader = Reader::open(kafka, &last, Start::Beginning)?;
     wait_until_joined(kafka, looping, &statuses, &mut stages, topics).await?;
-    let longest = Duration::from_secs(settings.seconds + 60);
+    let longest = settings.duration + Duration::from_secs(60);
     let (go, started) = mpsc::sync_channel(1);
     let mut publishing = JoinSet::new();
     publishing.spawn(publish(
