@@ -113,7 +113,7 @@ impl<'a> Parts<'a> {
             size: received.size,
             etag: hex(&received.md5),
             written_ms: millis(SystemTime::now()),
-            file: format!("{number:05}-{:016x}.part", random()),
+            file: format!("{number:05}-{}.part", Uuid::new_v4().simple()),
         };
         let content = self.place.join(&part.file);
         self.folder
