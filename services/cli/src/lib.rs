@@ -23,7 +23,7 @@ mod up;
 #[doc = include_str!("../../../ARCHITECTURE.md")]
 pub mod architecture {}
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use sightline_service::scheduling;
 use sightline_telemetry::{LogFormat, Logs, TraceSettings};
 use std::process::ExitCode;
@@ -55,7 +55,7 @@ enum Command {
     Classify(classify::Classify),
     /// Run the whole pipeline in one process: broker, S3 store, four services
     Up(up::Up),
-    /// Measure between which values a model computes, for --precision int8
+    /// Measure the calibration ranges of a model, for --precision int8
     Calibrate(calibrate::Calibrate),
     /// Ask a running `up` whether it is ready: exit status 0, or 1 with the reason
     Health(health::Health),
@@ -102,6 +102,13 @@ impl Command {
             Self::Bench(command) => command.run().await.map(|()| ExitCode::SUCCESS),
         }
     }
+}
+
+/// What the command line takes, for the documentation.
+pub fn command() -> clap::Command {
+    let mut command = Cli::command();
+    command.build();
+    command
 }
 
 /// Runs the command that the arguments name. Exits with 0 when it did what was asked, 1 when it failed or an image

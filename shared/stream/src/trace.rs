@@ -1,5 +1,6 @@
 //! W3C Trace Context, [level 1](https://www.w3.org/TR/trace-context/), in record headers. It is read strictly, and
-//! written whether or not spans are exported.
+//! written whether or not spans are exported. `opentelemetry_sdk`'s propagator is not used to read it: it accepts ids of any
+//! length, and ids with a sign.
 
 use bytes::Bytes;
 use opentelemetry::{
