@@ -5,6 +5,7 @@
 mod crash;
 mod deployment;
 mod flow;
+mod health;
 mod hostile;
 mod poison;
 mod rebalance;
