@@ -7,6 +7,7 @@ mod deployment;
 mod flow;
 mod health;
 mod hostile;
+mod model;
 mod poison;
 mod rebalance;
 mod traces;
