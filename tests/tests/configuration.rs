@@ -41,8 +41,11 @@ fn page() -> String {
         sightline_preprocess::Settings::command(),
         sightline_infer::Settings::command(),
         sightline_postprocess::Settings::command(),
-    ];
-    let mut page = INTRODUCTION.to_owned();
+    ]
+    .map(|mut command| {
+        command.build();
+        command
+    });
     // What two services or more share, under the same heading, comes once.
     let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for service in &services {
@@ -113,7 +116,7 @@ fn about(command: &Command) -> String {
 /// The settings of a command by their headings, in the order of `--help`, each group a table.
 fn tables(command: &Command) -> Vec<(String, String)> {
     let mut groups: Vec<(String, String)> = Vec::new();
-    for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+    for arg in command.get_arguments().filter(|arg| shown(command, arg)) {
         let heading = arg.get_help_heading().unwrap_or("Settings").to_owned();
         let row = row(arg);
         match groups.iter_mut().find(|(known, _)| *known == heading) {
@@ -125,6 +128,16 @@ fn tables(command: &Command) -> Vec<(String, String)> {
         }
     }
     groups
+}
+
+/// Global settings are shown at the command that has them, not at those below it.
+fn shown(command: &Command, arg: &Arg) -> bool {
+    let everywhere = matches!(
+        arg.get_action(),
+        ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong | ArgAction::Version
+    );
+    let inherited = arg.is_global_set() && command.get_name() != "sightline";
+    !(arg.is_hide_set() || everywhere || inherited)
 }
 
 fn row(arg: &Arg) -> String {
@@ -144,8 +157,9 @@ fn row(arg: &Arg) -> String {
         .iter()
         .map(|value| value.to_string_lossy())
         .collect();
-    let default = (!defaults.is_empty() && !arg.is_hide_default_value_set())
-        .then(|| format!("`{}`", defaults.join(" ")));
+    let silent = arg.is_hide_default_value_set() || matches!(arg.get_action(), ArgAction::SetTrue);
+    let default =
+        (!defaults.concat().is_empty() && !silent).then(|| format!("`{}`", defaults.join(" ")));
     let possible: Vec<_> = arg
         .get_possible_values()
         .iter()
