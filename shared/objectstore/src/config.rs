@@ -1,17 +1,16 @@
 //! What a store is started with.
 
-use std::error::Error as StdError;
-use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
-
+use crate::{Error, admission};
 use async_trait::async_trait;
 use bytes::Bytes;
-
-use crate::Error;
-use crate::admission;
+use std::{
+    error::Error as StdError,
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 /// Where notifications go. Awaited before an object is acknowledged, and again later for those that failed.
 #[async_trait]
@@ -138,9 +137,10 @@ impl Config {
                 ));
             }
         }
-        match problems.is_empty() {
-            true => Ok(()),
-            false => Err(Error::Settings(problems.join("; "))),
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Settings(problems.join("; ")))
         }
     }
 

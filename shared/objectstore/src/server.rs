@@ -1,33 +1,43 @@
 //! The HTTP server around the store, from start to shutdown.
 
-use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::pin::pin;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-
-use http::header::{CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Request};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
+use crate::{
+    Config,
+    admission::Admission,
+    api::{Api, Peer},
+    expiry,
+    vault::Vault,
+};
+use http::{
+    HeaderValue, Request,
+    header::{CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS},
+};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use s3s::auth::SimpleAuth;
-use s3s::config::{S3Config, StaticConfigProvider};
-use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{HttpError, HttpResponse};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use s3s::{
+    HttpError, HttpResponse,
+    auth::SimpleAuth,
+    config::{S3Config, StaticConfigProvider},
+    service::{S3Service, S3ServiceBuilder},
+};
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
-
-use crate::Config;
-use crate::admission::Admission;
-use crate::api::{Api, Peer};
-use crate::expiry;
-use crate::vault::Vault;
 
 /// How long a client may take to send a request's headers.
 const HEADERS: Duration = Duration::from_secs(30);

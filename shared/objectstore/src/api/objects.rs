@@ -1,17 +1,16 @@
 //! Put, get, head, delete.
 
+use super::{Api, answer, only_version};
+use crate::{
+    body::{Said, receive},
+    event::Made,
+    record::{Properties, Record, hex, timestamp},
+    vault::{Conditions, Write, disk},
+};
+use s3s::{S3Request, S3Response, S3Result, dto::*, s3_error};
 use std::ops::Range;
-
-use s3s::dto::*;
-use s3s::{S3Request, S3Response, S3Result, s3_error};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
-
-use super::{Api, answer, only_version};
-use crate::body::{Said, receive};
-use crate::event::Made;
-use crate::record::{Properties, Record, hex, timestamp};
-use crate::vault::{Conditions, Write, disk};
 
 const READ_BYTES: usize = 128 << 10;
 /// S3's most of one request.

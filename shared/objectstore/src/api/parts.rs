@@ -1,17 +1,18 @@
 //! Uploads in parts.
 
+use super::{
+    Api, answer,
+    objects::{check_key, milliseconds, own_encoding},
+};
+use crate::{
+    body::{Said, receive},
+    event::Made,
+    multipart::{self, Parts, Upload},
+    record::{Properties, millis, timestamp},
+    vault::{Conditions, Write, disk},
+};
+use s3s::{S3Request, S3Response, S3Result, dto::*};
 use std::time::SystemTime;
-
-use s3s::dto::*;
-use s3s::{S3Request, S3Response, S3Result};
-
-use super::objects::{check_key, milliseconds, own_encoding};
-use super::{Api, answer};
-use crate::body::{Said, receive};
-use crate::event::Made;
-use crate::multipart::{self, Parts, Upload};
-use crate::record::{Properties, millis, timestamp};
-use crate::vault::{Conditions, Write, disk};
 
 const MAX_LISTED: i32 = 1000;
 

@@ -1,18 +1,23 @@
 //! A client that writes its requests byte by byte, so that it can send what S3's own clients never do.
 #![allow(dead_code)]
 
-use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
-
 use aws_credential_types::Credentials as Identity;
-use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
-    UriPathNormalizationMode, sign,
+use aws_sigv4::{
+    http_request::{
+        PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+        UriPathNormalizationMode, sign,
+    },
+    sign::v4,
 };
-use aws_sigv4::sign::v4;
 use sightline_objectstore::{Config, Credentials, ObjectStore};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
