@@ -4,6 +4,7 @@ mod copy;
 mod list;
 mod objects;
 mod parts;
+mod properties;
 
 use crate::{event::Requester, record::timestamp, vault::Vault};
 use async_trait::async_trait;

@@ -1,7 +1,7 @@
 //! The HTTP server around the store, from start to shutdown.
 
 use crate::{
-    Config,
+    Config, Error,
     admission::Admission,
     api::{Api, Peer},
     expiry,
@@ -23,10 +23,10 @@ use s3s::{
     config::{S3Config, StaticConfigProvider},
     service::{S3Service, S3ServiceBuilder},
 };
+use secrecy::ExposeSecret as _;
 use std::{
     io,
     net::SocketAddr,
-    path::PathBuf,
     pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -49,28 +49,6 @@ const MAX_XML_BYTES: usize = 4 << 20;
 const DRAIN: Duration = Duration::from_secs(10);
 /// The pause after a connection couldn't be accepted, as when files run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Why a store doesn't start.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The settings can't work: mend them and start again.
-    #[error("{0}")]
-    Settings(String),
-    #[error("cannot listen on {address}")]
-    Listen {
-        address: SocketAddr,
-        #[source]
-        source: io::Error,
-    },
-    #[error("another store uses the folder {}", root.display())]
-    InUse { root: PathBuf },
-    #[error("cannot use the folder {}", root.display())]
-    Folder {
-        root: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-}
 
 /// A running store. Dropped, it stops at once, as by a crash; [`shutdown`](Self::shutdown) ends what is in progress.
 pub struct ObjectStore {
@@ -157,7 +135,7 @@ fn s3_service(vault: &Arc<Vault>) -> S3Service {
     let mut builder = S3ServiceBuilder::new(Api(Arc::clone(vault)));
     builder.set_auth(SimpleAuth::from_single(
         &*keys.access_key,
-        &*keys.secret_key,
+        keys.secret_key.expose_secret(),
     ));
     let mut limits = S3Config::default();
     limits.xml_max_body_size = MAX_XML_BYTES;

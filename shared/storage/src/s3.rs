@@ -30,6 +30,7 @@ use aws_smithy_http_client::{
 };
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use secrecy::ExposeSecret as _;
 use std::time::Duration;
 
 const DEFAULT_REGION: &str = "us-east-1";
@@ -74,7 +75,13 @@ impl Store {
             None => Builder::new().behavior_version(BehaviorVersion::latest()),
         };
         if let Some(keys) = &settings.credentials {
-            let keys = Keys::new(&keys.access_key, &keys.secret_key, None, None, "settings");
+            let keys = Keys::new(
+                &keys.access_key,
+                keys.secret_key.expose_secret(),
+                None,
+                None,
+                "settings",
+            );
             config = config.credentials_provider(keys);
         }
         if let Some(endpoint) = &settings.s3_endpoint {

@@ -1,15 +1,11 @@
 //! Copies within the store.
 
-use super::{
-    Api, answer,
-    objects::{check_key, milliseconds, own_encoding},
-    only_version,
-};
+use super::{Api, answer, objects::check_key, only_version, properties::properties};
 use crate::{
     body::{Received, Said, receive},
     event::Made,
     multipart::check_number,
-    record::{Properties, Record, hex, timestamp},
+    record::{Record, hex, timestamp},
     vault::{Conditions, Write, disk},
 };
 use http::HeaderMap;
@@ -46,15 +42,7 @@ impl Api {
         let replace = input.metadata_directive.as_ref();
         let replace = replace.is_some_and(|word| word.as_str() == MetadataDirective::REPLACE);
         let properties = if replace {
-            Properties {
-                content_type: input.content_type,
-                content_encoding: input.content_encoding.as_deref().and_then(own_encoding),
-                content_disposition: input.content_disposition,
-                content_language: input.content_language,
-                cache_control: input.cache_control,
-                expires_ms: input.expires.and_then(milliseconds),
-                metadata: input.metadata.unwrap_or_default().into_iter().collect(),
-            }
+            properties!(input)
         } else {
             source.properties
         };

@@ -9,6 +9,7 @@ use aws_sigv4::{
     },
     sign::v4,
 };
+use secrecy::ExposeSecret as _;
 use sightline_objectstore::{Config, Credentials, ObjectStore};
 use std::{
     net::SocketAddr,
@@ -67,7 +68,14 @@ impl Request<'_> {
 
     fn signature(&self, host: &str) -> Vec<(String, String)> {
         let keys = Credentials::default();
-        let identity = Identity::new(keys.access_key, keys.secret_key, None, None, "test").into();
+        let identity = Identity::new(
+            keys.access_key,
+            keys.secret_key.expose_secret(),
+            None,
+            None,
+            "test",
+        )
+        .into();
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
