@@ -7,7 +7,7 @@ use sightline_infer::ModelSettings;
 use sightline_objectstore::Credentials as StoreKeys;
 use sightline_postprocess::Thumbnails;
 use sightline_service::Signals;
-use sightline_storage::{Credentials, StorageSettings};
+use sightline_storage::{Credentials, SecretString, StorageSettings};
 use sightline_telemetry::{Server, Telemetry, TraceSettings};
 use std::{fs, net::SocketAddr, path::PathBuf};
 use tokio::task::JoinSet;
@@ -72,7 +72,7 @@ pub struct Up {
         default_value = StoreKeys::DEFAULT,
         hide_env_values = true
     )]
-    secret_key: String,
+    secret_key: SecretString,
     #[command(flatten)]
     model: ModelSettings,
     #[command(flatten)]

@@ -1,9 +1,8 @@
 //! `serve ADDRESS FOLDER`: the store alone, its notifications on stdout; for trying clients by hand, on loopback.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use sightline_objectstore::{Config, Credentials, Notifier, ObjectStore};
+use std::sync::Arc;
 
 struct Stdout;
 

@@ -10,12 +10,13 @@
 //!
 //! Both are looked at before anything else of a request, its signature and its body included.
 
-use std::net::IpAddr;
-
-use http::header::{CONTENT_TYPE, HOST, ORIGIN};
-use http::uri::Authority;
-use http::{HeaderMap, Method, Request};
+use http::{
+    HeaderMap, Method, Request,
+    header::{CONTENT_TYPE, HOST, ORIGIN},
+    uri::Authority,
+};
 use s3s::{S3Result, s3_error};
+use std::net::IpAddr;
 
 /// The name of this machine that browsers ask no name server about.
 const LOCALHOST: &str = "localhost";

@@ -4,17 +4,12 @@ mod copy;
 mod list;
 mod objects;
 mod parts;
+mod properties;
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
+use crate::{event::Requester, record::timestamp, vault::Vault};
 use async_trait::async_trait;
-use s3s::dto::*;
-use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
-
-use crate::event::Requester;
-use crate::record::timestamp;
-use crate::vault::Vault;
+use s3s::{S3, S3Request, S3Response, S3Result, dto::*, s3_error};
+use std::{net::SocketAddr, sync::Arc};
 
 /// The client's address, put into each request's extensions by the server.
 #[derive(Debug, Clone, Copy)]

@@ -1,18 +1,23 @@
 //! From a request's body to a file, checked against all that the client said of it.
 
-use std::time::Duration;
-
+use crate::{
+    folder::{Draft, Folder},
+    vault::disk,
+};
 use futures::StreamExt;
 use http::HeaderMap;
-use s3s::checksum::ChecksumHasher;
-use s3s::crypto::{Checksum, Crc32, Crc32c, Crc64Nvme, Md5, Sha1, Sha256};
-use s3s::dto::StreamingBlob;
-use s3s::{S3Result, TrailingHeaders, s3_error};
-use tokio::io::{AsyncWriteExt, BufWriter};
-use tokio::time::timeout;
-
-use crate::folder::{Draft, Folder};
-use crate::vault::disk;
+use s3s::{
+    S3Result, TrailingHeaders,
+    checksum::ChecksumHasher,
+    crypto::{Checksum, Crc32, Crc32c, Crc64Nvme, Md5, Sha1, Sha256},
+    dto::StreamingBlob,
+    s3_error,
+};
+use std::time::Duration;
+use tokio::{
+    io::{AsyncWriteExt, BufWriter},
+    time::timeout,
+};
 
 /// The most that S3 takes in one request.
 const MAX_BYTES: u64 = 5 << 30;
@@ -72,10 +77,10 @@ pub(crate) async fn receive(
 fn check_announced(headers: &HeaderMap) -> S3Result<()> {
     let length = headers.get(http::header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    match length.is_some_and(|length| length > MAX_BYTES) {
-        true => Err(s3_error!(EntityTooLarge)),
-        false => Ok(()),
+    if length.is_some_and(|length| length > MAX_BYTES) {
+        return Err(s3_error!(EntityTooLarge));
     }
+    Ok(())
 }
 
 /// The stream fails when a signature or hash doesn't fit, or when the connection breaks.

@@ -1,16 +1,18 @@
 //! The keys of every bucket, in memory and in order; read from the records at start.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
-use std::io;
-use std::path::Path;
-use std::time::SystemTime;
-
+use crate::{
+    folder::{Folder, read_now},
+    listing::{self, Page, Query},
+    record::{Record, millis},
+};
 use parking_lot::RwLock;
-
-use crate::folder::{Folder, read_now};
-use crate::listing::{self, Page, Query};
-use crate::record::{Record, millis};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    io,
+    path::Path,
+    time::SystemTime,
+};
 
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {

@@ -1,17 +1,17 @@
 //! What a store is started with.
 
-use std::error::Error as StdError;
-use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
-
+use crate::{Error, admission};
 use async_trait::async_trait;
 use bytes::Bytes;
-
-use crate::Error;
-use crate::admission;
+use secrecy::{ExposeSecret as _, SecretString};
+use std::{
+    error::Error as StdError,
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 /// Where notifications go. Awaited before an object is acknowledged, and again later for those that failed.
 #[async_trait]
@@ -21,10 +21,10 @@ pub trait Notifier: Send + Sync + 'static {
 }
 
 /// The key pair that requests must be signed with.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Credentials {
     pub access_key: String,
-    pub secret_key: String,
+    pub secret_key: SecretString,
 }
 
 impl Credentials {
@@ -36,14 +36,8 @@ impl Default for Credentials {
     fn default() -> Self {
         Self {
             access_key: Self::DEFAULT.to_owned(),
-            secret_key: Self::DEFAULT.to_owned(),
+            secret_key: Self::DEFAULT.into(),
         }
-    }
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Credentials({}, ***)", self.access_key)
     }
 }
 
@@ -121,7 +115,7 @@ impl Config {
     /// [`Error::Settings`] with all that is wrong.
     pub fn check(&self) -> Result<(), Error> {
         let mut problems = Vec::new();
-        let secret = &*self.credentials.secret_key;
+        let secret = self.credentials.secret_key.expose_secret();
         let beyond_loopback = !self.listen.ip().to_canonical().is_loopback();
         if beyond_loopback && matches!(secret, "" | Credentials::DEFAULT) {
             problems.push(format!(
@@ -138,9 +132,10 @@ impl Config {
                 ));
             }
         }
-        match problems.is_empty() {
-            true => Ok(()),
-            false => Err(Error::Settings(problems.join("; "))),
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Settings(problems.join("; ")))
         }
     }
 

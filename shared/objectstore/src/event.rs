@@ -1,13 +1,10 @@
 //! The notification, shaped as MinIO publishes it (its `internal/event` package, `event.Log` with one record).
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-
+use crate::record::Record;
 use bytes::Bytes;
 use s3s::dto::TimestampFormat;
 use serde_json::{Map, Value, json};
-
-use crate::record::Record;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 /// How an object came to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,14 +4,13 @@
 //! time of modification says: a part that is whole is moved into it. So what a crash left of an upload that was just
 //! begun, or half removed, expires like the rest.
 
-use std::io;
-use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
-
+use crate::{folder::Folder, multipart};
+use std::{
+    io,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 use tokio::fs;
-
-use crate::folder::Folder;
-use crate::multipart;
 
 /// How often they are looked for, after the start.
 const EVERY: Duration = Duration::from_secs(60 * 60);

@@ -9,17 +9,18 @@
 //! tmp/                                   what isn't finished; emptied at start
 //! ```
 
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use s3s::crypto::{Checksum, Sha256};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use tokio::fs::{self, File};
-use tokio::io::AsyncWriteExt;
-
 use crate::record::{Record, hex};
+use s3s::crypto::{Checksum, Sha256};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+use tokio::{
+    fs::{self, File},
+    io::AsyncWriteExt,
+};
 
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -129,10 +130,10 @@ impl Folder {
 
     /// Makes a change of a folder's entries last.
     pub async fn settle(&self, folder: &Path) -> io::Result<()> {
-        match self.fsync {
-            true => File::open(folder).await?.sync_all().await,
-            false => Ok(()),
+        if self.fsync {
+            File::open(folder).await?.sync_all().await?;
         }
+        Ok(())
     }
 
     /// Writes JSON, in one step.

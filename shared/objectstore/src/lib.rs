@@ -21,6 +21,7 @@ mod api;
 mod body;
 mod catalog;
 mod config;
+mod error;
 mod event;
 mod expiry;
 mod folder;
@@ -32,4 +33,6 @@ mod server;
 mod vault;
 
 pub use config::{Config, Credentials, Notifier, Rule};
-pub use server::{Error, ObjectStore};
+pub use error::Error;
+pub use secrecy::SecretString;
+pub use server::ObjectStore;

@@ -1,7 +1,6 @@
 //! Pages of a listing: keys in the order of their UTF-8 bytes, under a prefix, rolled up at a delimiter.
 
-use std::collections::BTreeSet;
-use std::ops::Bound;
+use std::{collections::BTreeSet, ops::Bound};
 
 /// What to list.
 #[derive(Debug, Clone, Default)]
@@ -29,9 +28,10 @@ pub(crate) fn page(keys: &BTreeSet<String>, query: &Query<'_>) -> Page {
         return page;
     }
     let mut last = String::new();
-    let mut from = match query.after < query.prefix {
-        true => Bound::Included(query.prefix.to_owned()),
-        false => Bound::Excluded(query.after.to_owned()),
+    let mut from = if query.after < query.prefix {
+        Bound::Included(query.prefix.to_owned())
+    } else {
+        Bound::Excluded(query.after.to_owned())
     };
     while let Some(key) = keys
         .range::<String, _>((from.clone(), Bound::Unbounded))

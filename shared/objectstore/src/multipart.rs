@@ -1,22 +1,27 @@
 //! Uploads in parts: a folder each, until completed or aborted.
 
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
-
-use s3s::crypto::{Checksum, Md5};
-use s3s::dto::CompletedPart;
-use s3s::{S3Error, S3Result, s3_error};
+use crate::{
+    body::Received,
+    folder::{Draft, Folder, read},
+    record::{Properties, hex, millis},
+    vault::disk,
+};
+use s3s::{
+    S3Error, S3Result,
+    crypto::{Checksum, Md5},
+    dto::CompletedPart,
+    s3_error,
+};
 use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 use tokio::fs;
 use uuid::Uuid;
-
-use crate::body::Received;
-use crate::folder::{Draft, Folder, read};
-use crate::record::{Properties, hex, millis};
-use crate::vault::disk;
 
 /// AWS's least size of every part but the last.
 const LEAST_PART_BYTES: u64 = 5 << 20;
@@ -205,10 +210,10 @@ impl<'a> Parts<'a> {
             }
             chosen.push(part.clone());
         }
-        match chosen.is_empty() {
-            true => Err(s3_error!(InvalidPart, "an upload has one part at least")),
-            false => Ok(chosen),
+        if chosen.is_empty() {
+            return Err(s3_error!(InvalidPart, "an upload has one part at least"));
         }
+        Ok(chosen)
     }
 
     /// Removes the upload, aborted or completed.

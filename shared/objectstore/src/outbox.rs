@@ -1,19 +1,14 @@
 //! Notifications owed: written down before their object can be seen, crossed out when delivered.
 
-use std::collections::BTreeMap;
-use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
-
+use crate::{
+    Notifier,
+    folder::{Folder, read, read_now},
+};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
-use tokio::time::timeout;
-
-use crate::Notifier;
-use crate::folder::{Folder, read, read_now};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
+use tokio::{sync::Notify, time::timeout};
 
 /// How long the notifier may take before the object's client is told to try again.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -1,10 +1,11 @@
 //! What is kept of an object beside its content.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use s3s::dto::{ETag, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 /// What the client said of the object and wants to hear again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

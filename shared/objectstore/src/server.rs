@@ -1,33 +1,43 @@
 //! The HTTP server around the store, from start to shutdown.
 
-use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::pin::pin;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-
-use http::header::{CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Request};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
+use crate::{
+    Config, Error,
+    admission::Admission,
+    api::{Api, Peer},
+    expiry,
+    vault::Vault,
+};
+use http::{
+    HeaderValue, Request,
+    header::{CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS},
+};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use s3s::auth::SimpleAuth;
-use s3s::config::{S3Config, StaticConfigProvider};
-use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{HttpError, HttpResponse};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use s3s::{
+    HttpError, HttpResponse,
+    auth::SimpleAuth,
+    config::{S3Config, StaticConfigProvider},
+    service::{S3Service, S3ServiceBuilder},
+};
+use secrecy::ExposeSecret as _;
+use std::{
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
-
-use crate::Config;
-use crate::admission::Admission;
-use crate::api::{Api, Peer};
-use crate::expiry;
-use crate::vault::Vault;
 
 /// How long a client may take to send a request's headers.
 const HEADERS: Duration = Duration::from_secs(30);
@@ -39,28 +49,6 @@ const MAX_XML_BYTES: usize = 4 << 20;
 const DRAIN: Duration = Duration::from_secs(10);
 /// The pause after a connection couldn't be accepted, as when files run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Why a store doesn't start.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The settings can't work: mend them and start again.
-    #[error("{0}")]
-    Settings(String),
-    #[error("cannot listen on {address}")]
-    Listen {
-        address: SocketAddr,
-        #[source]
-        source: io::Error,
-    },
-    #[error("another store uses the folder {}", root.display())]
-    InUse { root: PathBuf },
-    #[error("cannot use the folder {}", root.display())]
-    Folder {
-        root: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-}
 
 /// A running store. Dropped, it stops at once, as by a crash; [`shutdown`](Self::shutdown) ends what is in progress.
 pub struct ObjectStore {
@@ -147,7 +135,7 @@ fn s3_service(vault: &Arc<Vault>) -> S3Service {
     let mut builder = S3ServiceBuilder::new(Api(Arc::clone(vault)));
     builder.set_auth(SimpleAuth::from_single(
         &*keys.access_key,
-        &*keys.secret_key,
+        keys.secret_key.expose_secret(),
     ));
     let mut limits = S3Config::default();
     limits.xml_max_body_size = MAX_XML_BYTES;

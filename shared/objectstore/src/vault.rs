@@ -1,22 +1,27 @@
 //! What happens to objects: the order of steps that keeps the promises of this crate.
 
-use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use s3s::dto::ETagCondition;
-use s3s::{S3Error, S3Result, s3_error};
-use tokio::fs::{self, File};
-use tokio::sync::{Mutex, MutexGuard};
+use crate::{
+    Config,
+    catalog::Catalog,
+    event::{Made, Requester, created},
+    folder::{Draft, Folder, hash, read},
+    outbox::{Outbox, Owed},
+    record::{Properties, Record, millis},
+};
+use s3s::{S3Error, S3Result, dto::ETagCondition, s3_error};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::{
+    fs::{self, File},
+    sync::{Mutex, MutexGuard},
+};
 use tokio_util::task::TaskTracker;
-
-use crate::Config;
-use crate::catalog::Catalog;
-use crate::event::{Made, Requester, created};
-use crate::folder::{Draft, Folder, hash, read};
-use crate::outbox::{Outbox, Owed};
-use crate::record::{Properties, Record, millis};
 
 const LOCKS: usize = 256;
 /// The pauses between deliveries of what is owed: from, doubled, to.
@@ -95,9 +100,10 @@ impl Vault {
     }
 
     pub fn bucket(&self, bucket: &str) -> S3Result<()> {
-        match self.catalog.has(bucket) {
-            true => Ok(()),
-            false => Err(s3_error!(NoSuchBucket, "no bucket {bucket:?}")),
+        if self.catalog.has(bucket) {
+            Ok(())
+        } else {
+            Err(s3_error!(NoSuchBucket, "no bucket {bucket:?}"))
         }
     }
 

@@ -1,18 +1,21 @@
 //! An object and its notification: before the acknowledgement, over failures, over the end of the process.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::VecDeque;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use serde_json::Value;
 use sightline_objectstore::{Config, Credentials, Error, Notifier, ObjectStore, Rule};
 use sightline_storage::{Advice, Entry, Objects, StorageSettings, Store};
+use std::{
+    collections::VecDeque,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::sync::Notify;
 
 /// Keeps what it is told; fails or holds when told to.
@@ -39,9 +42,10 @@ impl Notifier for Ear {
             .lock()
             .unwrap()
             .push_back((key.to_owned(), event));
-        match self.fails.load(Ordering::SeqCst) {
-            true => Err("no broker".into()),
-            false => Ok(()),
+        if self.fails.load(Ordering::SeqCst) {
+            Err("no broker".into())
+        } else {
+            Ok(())
         }
     }
 }

@@ -3,11 +3,12 @@
 
 mod raw;
 
-use std::path::Path;
-use std::time::{Duration, SystemTime};
-
 use raw::{Answer, Request, config, exchange, store};
 use sightline_objectstore::{Config, Error, ObjectStore};
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

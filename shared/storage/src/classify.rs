@@ -1,14 +1,12 @@
 //! From the SDK's errors to [`Error`]: what an S3 server or the way to it said, by what the caller can do.
 
-use std::error::Error as StdError;
-use std::fmt;
-
+use crate::{Error, Location, error::Cause};
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-
-use crate::error::Cause;
-use crate::{Error, Location};
+use aws_sdk_s3::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+};
+use std::{error::Error as StdError, fmt};
 
 /// What a server answered, in its own words.
 #[derive(Debug)]

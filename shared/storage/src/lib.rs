@@ -27,4 +27,5 @@ pub use memory::Memory;
 pub use metered::{Metered, Metrics};
 pub use objects::{Entry, Get, Head, Object, Objects, Stored};
 pub use s3::Store;
+pub use secrecy::SecretString;
 pub use settings::{Credentials, StorageSettings};

@@ -1,21 +1,22 @@
 //! From a page of S3's listing to [`Entry`].
 
-use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
-use aws_sdk_s3::primitives::DateTime;
-use aws_sdk_s3::types::{EncodingType, Object as Listed};
-
-use crate::objects::bare;
-use crate::{Entry, Error, Location};
+use crate::{Entry, Error, Location, objects::bare};
+use aws_sdk_s3::{
+    operation::list_objects_v2::ListObjectsV2Output,
+    primitives::DateTime,
+    types::{EncodingType, Object as Listed},
+};
 
 pub(crate) fn entries(at: &Location, page: ListObjectsV2Output) -> Vec<Result<Entry, Error>> {
     let encoded = page.encoding_type == Some(EncodingType::Url);
     let entry = |listed: Listed| {
         let key = listed.key.unwrap_or_default();
-        let key = match encoded {
-            true => decode(&key).ok_or_else(|| {
+        let key = if encoded {
+            decode(&key).ok_or_else(|| {
                 Error::invalid(at.clone(), format!("a listed key is badly encoded: {key}"))
-            })?,
-            false => key,
+            })?
+        } else {
+            key
         };
         Ok(Entry {
             key,

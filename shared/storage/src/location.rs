@@ -1,8 +1,7 @@
 //! A bucket and a key, or a bucket and a prefix.
 
-use std::fmt;
-
 use crate::Error;
+use std::fmt;
 
 /// The longest key S3 takes, in bytes of UTF-8.
 const MAX_KEY_BYTES: usize = 1024;

@@ -1,17 +1,16 @@
 //! [`Objects`] in memory, for tests of what uses a store.
 
-use parking_lot::{Mutex, MutexGuard};
-use std::collections::{BTreeMap, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use crate::{Entry, Error, Get, Head, Location, Object, Objects, Stored, objects::bare};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
-
-use crate::objects::bare;
-use crate::{Entry, Error, Get, Head, Location, Object, Objects, Stored};
+use parking_lot::{Mutex, MutexGuard};
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 /// Buckets in memory; clones share them. Nothing here fails but what S3 would refuse too.
 #[derive(Debug, Clone, Default)]

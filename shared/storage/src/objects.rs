@@ -1,10 +1,9 @@
 //! What a service sees of a store.
 
+use crate::{Error, Location};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-
-use crate::{Error, Location};
 
 /// Which object to get, and how much of it to bear.
 #[derive(Debug, Clone)]

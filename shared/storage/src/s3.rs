@@ -1,35 +1,37 @@
 //! [`Objects`] in S3.
 
-use std::time::Duration;
-
-use async_trait::async_trait;
-use aws_config::BehaviorVersion;
-use aws_config::environment::region::EnvironmentVariableRegionProvider;
-use aws_config::imds::region::ImdsRegionProvider;
-use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::region::ProfileFileRegionProvider;
-use aws_config::provider_config::ProviderConfig;
-use aws_sdk_s3::Client;
-use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{
-    Builder, Credentials as Keys, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    SharedHttpClient,
+use crate::{
+    Entry, Error, Get, Head, Location, Object, Objects, StorageSettings, Stored,
+    classify::{Asked, classify},
+    error::Cause,
+    listed::{entries, millis, size},
+    objects::bare,
 };
-use aws_sdk_s3::operation::get_object::GetObjectOutput;
-use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, EncodingType};
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_http_client::{Builder as HttpBuilder, ConnectorBuilder};
+use async_trait::async_trait;
+use aws_config::{
+    BehaviorVersion, environment::region::EnvironmentVariableRegionProvider,
+    imds::region::ImdsRegionProvider, meta::region::RegionProviderChain,
+    profile::region::ProfileFileRegionProvider, provider_config::ProviderConfig,
+};
+use aws_sdk_s3::{
+    Client,
+    config::{
+        Builder, Credentials as Keys, Region, RequestChecksumCalculation,
+        ResponseChecksumValidation, SharedHttpClient, retry::RetryConfig, timeout::TimeoutConfig,
+    },
+    operation::get_object::GetObjectOutput,
+    primitives::ByteStream,
+    types::{BucketLocationConstraint, CreateBucketConfiguration, EncodingType},
+};
+use aws_smithy_http_client::{
+    Builder as HttpBuilder, ConnectorBuilder,
+    proxy::ProxyConfig,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-
-use crate::classify::{Asked, classify};
-use crate::error::Cause;
-use crate::listed::{entries, millis, size};
-use crate::objects::bare;
-use crate::{Entry, Error, Get, Head, Location, Object, Objects, StorageSettings, Stored};
+use secrecy::ExposeSecret as _;
+use std::time::Duration;
 
 const DEFAULT_REGION: &str = "us-east-1";
 /// The pause before a broken-off download is begun again, doubled each time.
@@ -73,7 +75,13 @@ impl Store {
             None => Builder::new().behavior_version(BehaviorVersion::latest()),
         };
         if let Some(keys) = &settings.credentials {
-            let keys = Keys::new(&keys.access_key, &keys.secret_key, None, None, "settings");
+            let keys = Keys::new(
+                &keys.access_key,
+                keys.secret_key.expose_secret(),
+                None,
+                None,
+                "settings",
+            );
             config = config.credentials_provider(keys);
         }
         if let Some(endpoint) = &settings.s3_endpoint {
@@ -193,13 +201,16 @@ fn transient(get: &Get<'_>, source: impl Into<Cause>) -> Error {
 /// The whole body, counted against the limit before and while it arrives.
 async fn read(get: &Get<'_>, answer: GetObjectOutput) -> Result<Bytes, Error> {
     let declared = answer.content_length().and_then(|n| u64::try_from(n).ok());
-    let within = |size: u64| match size <= get.max_bytes {
-        true => Ok(()),
-        false => Err(Error::TooLarge {
-            at: get.location(),
-            size,
-            limit: get.max_bytes,
-        }),
+    let within = |size: u64| {
+        if size <= get.max_bytes {
+            Ok(())
+        } else {
+            Err(Error::TooLarge {
+                at: get.location(),
+                size,
+                limit: get.max_bytes,
+            })
+        }
     };
     within(declared.unwrap_or(0))?;
     let capacity = usize::try_from(declared.unwrap_or(0)).unwrap_or(0);

@@ -1,18 +1,13 @@
 //! How to reach S3.
 
-use std::{fmt, time::Duration};
+use secrecy::SecretString;
+use std::time::Duration;
 
 /// Keys given by a program; the services leave them out and take the AWS default chain's.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Credentials {
     pub access_key: String,
-    pub secret_key: String,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Credentials({}, ***)", self.access_key)
-    }
+    pub secret_key: SecretString,
 }
 
 /// Where S3 is and how long to wait for it. Credentials come by the AWS default chain: environment, profile files,

@@ -1,16 +1,21 @@
 //! What no sound S3 server does: answers broken off, stalled, lying, or not S3 at all.
 #![allow(clippy::unwrap_used)]
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
-
 use bytes::Bytes;
 use sightline_storage::{Advice, Credentials, Error, Objects, StorageSettings, Store};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    task::JoinSet,
+};
 
 /// Answers each request with the next of the texts, the last one over and over, and closes; or goes on, silently.
 struct Faulty {

@@ -12,14 +12,12 @@ pub mod probe;
 mod process;
 mod traces;
 
+use clap::Args;
 pub use health::Health;
 pub use http::Server;
 pub use logs::{LogFormat, Logs};
-pub use process::memory_limit;
-pub use traces::{TraceSettings, Traces};
-
-use clap::Args;
 use parking_lot::{Mutex, MutexGuard};
+pub use process::memory_limit;
 use prometheus_client::registry::Registry;
 use std::{
     any::{Any, TypeId},
@@ -27,6 +25,7 @@ use std::{
     net::SocketAddr,
     sync::Arc,
 };
+pub use traces::{TraceSettings, Traces};
 
 /// What an operator sees of a process, and where.
 #[derive(Debug, Clone, Args)]

@@ -5,9 +5,13 @@
 use crate::{Bootstrap, wire::leader};
 use anyhow::{Result, ensure};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::{ProduceRequest, TopicName};
-use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::{
+    messages::{
+        ProduceRequest, TopicName,
+        produce_request::{PartitionProduceData, TopicProduceData},
+    },
+    protocol::StrBytes,
+};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A record to write; names and values of its headers are bytes.

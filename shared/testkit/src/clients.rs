@@ -1,16 +1,16 @@
 //! librdkafka clients with short time-outs, as a test wants them.
 
-use std::time::Duration;
-
-use anyhow::{Context as _, Result, anyhow};
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::FromClientConfig;
-use rdkafka::consumer::BaseConsumer;
-use rdkafka::producer::BaseProducer;
-
 use crate::Bootstrap;
+use anyhow::{Context as _, Result, anyhow};
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    config::FromClientConfig,
+    consumer::BaseConsumer,
+    producer::BaseProducer,
+};
+use std::time::Duration;
 
 fn config(bootstrap: &Bootstrap, properties: &[(&str, &str)]) -> ClientConfig {
     let mut config = ClientConfig::new();

@@ -1,15 +1,15 @@
 //! Ports and plain HTTP on loopback.
 
-use parking_lot::Mutex;
-use std::collections::BTreeSet;
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::ops::Range;
-use std::time::Duration;
-
-use anyhow::{Context as _, Result, ensure};
-
 use crate::wait::eventually_within;
+use anyhow::{Context as _, Result, ensure};
+use parking_lot::Mutex;
+use std::{
+    collections::BTreeSet,
+    io::{ErrorKind, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    ops::Range,
+    time::Duration,
+};
 
 /// Below the ports that Linux gives to clients: no connection takes one before the server that it is meant for.
 const PORTS: Range<u16> = 10_000..30_000;

@@ -1,11 +1,11 @@
 //! Child processes that never outlive the test that started them.
 
-use std::process::{Child, Command, ExitStatus};
-use std::time::Duration;
-
-use anyhow::{Context as _, Result};
-
 use crate::wait::{eventually_within, within};
+use anyhow::{Context as _, Result};
+use std::{
+    process::{Child, Command, ExitStatus},
+    time::Duration,
+};
 
 /// A running child, killed (SIGKILL, by its pid) and reaped when dropped.
 #[derive(Debug)]

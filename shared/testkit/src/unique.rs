@@ -1,7 +1,9 @@
 //! Names that no other test uses, neither beside this one nor in an earlier run on the same broker.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 

@@ -1,17 +1,21 @@
 //! Raw Kafka requests over TCP: for faults that a client doesn't commit, and for answers that it hides.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::time::Duration;
-
+use crate::{Bootstrap, eventually};
 use anyhow::{Context as _, Result, ensure};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use kafka_protocol::messages::find_coordinator_request::FindCoordinatorRequest;
-use kafka_protocol::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
-use kafka_protocol::messages::{RequestHeader, ResponseHeader, TopicName};
-use kafka_protocol::protocol::{Decodable as _, Encodable as _, HeaderVersion, Request, StrBytes};
-
-use crate::{Bootstrap, eventually};
+use kafka_protocol::{
+    messages::{
+        RequestHeader, ResponseHeader, TopicName,
+        find_coordinator_request::FindCoordinatorRequest,
+        metadata_request::{MetadataRequest, MetadataRequestTopic},
+    },
+    protocol::{Decodable as _, Encodable as _, HeaderVersion, Request, StrBytes},
+};
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
 
 /// One connection; one request at a time.
 #[derive(Debug)]

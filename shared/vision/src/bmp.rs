@@ -1,6 +1,6 @@
 //! BMP, by the image crate: colours of a palette and bit fields become RGB as they come.
 
-use crate::{Error, Format, Limits, Picture, encoded, samples::drop_alpha, turn};
+use crate::{Error, Format, Limits, Picture, header, samples::drop_alpha, turn};
 use image::{ColorType, ImageDecoder, codecs::bmp::BmpDecoder, metadata::Orientation};
 use std::io::Cursor;
 
@@ -22,7 +22,7 @@ impl<'a> Header<'a> {
     }
 }
 
-impl encoded::Header for Header<'_> {
+impl header::Header for Header<'_> {
     fn size(&self) -> (u32, u32) {
         self.decoder.dimensions()
     }

@@ -1,6 +1,6 @@
 //! Bytes to pixels in two steps: the header, which says what the picture needs, and the picture.
 
-use crate::{Error, Format, Limits, Picture, bmp, jpeg, png, webp};
+use crate::{Error, Format, Limits, Picture, bmp, header::Header, jpeg, png, webp};
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -10,18 +10,6 @@ use std::{
 pub struct Encoded<'a> {
     format: Format,
     header: Box<dyn Header + 'a>,
-}
-
-/// A decoder that has read the header, and will read the pixels.
-pub(crate) trait Header {
-    /// Width and height, as stored.
-    fn size(&self) -> (u32, u32);
-
-    /// As [`Encoded::memory`] says.
-    fn memory(&self) -> u64;
-
-    /// As [`Encoded::decode`] says.
-    fn decode(self: Box<Self>) -> Result<Picture, Error>;
 }
 
 /// Reads the header and checks it against the limits.

@@ -19,6 +19,7 @@ mod encoded;
 mod error;
 mod format;
 mod geometry;
+mod header;
 mod jpeg;
 mod limits;
 mod picture;

@@ -2,7 +2,7 @@
 //! not to inflate profiles and texts.
 
 use crate::{
-    Error, Format, Limits, Picture, encoded,
+    Error, Format, Limits, Picture, header,
     turn::{self, Canvas},
 };
 use png::{ColorType, Decoder, DecodingError, Reader, Transformations};
@@ -36,7 +36,7 @@ impl<'a> Header<'a> {
     }
 }
 
-impl encoded::Header for Header<'_> {
+impl header::Header for Header<'_> {
     fn size(&self) -> (u32, u32) {
         self.reader.info().size()
     }

@@ -85,7 +85,7 @@ impl Classify {
             s3_hosts: Vec::new(),
             credentials: Credentials {
                 access_key: "classify".to_owned(),
-                secret_key: "classify".to_owned(),
+                secret_key: "classify".into(),
             },
             // The folder goes with the process.
             fsync: false,

@@ -1,18 +1,17 @@
 //! Copies within the store.
 
+use super::{Api, answer, objects::check_key, only_version, properties::properties};
+use crate::{
+    body::{Received, Said, receive},
+    event::Made,
+    multipart::check_number,
+    record::{Record, hex, timestamp},
+    vault::{Conditions, Write, disk},
+};
 use http::HeaderMap;
-use s3s::dto::*;
-use s3s::{S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Request, S3Response, S3Result, dto::*, s3_error};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
-
-use super::objects::{check_key, milliseconds, own_encoding};
-use super::{Api, answer, only_version};
-use crate::body::{Received, Said, receive};
-use crate::event::Made;
-use crate::multipart::check_number;
-use crate::record::{Properties, Record, hex, timestamp};
-use crate::vault::{Conditions, Write, disk};
 
 const READ_BYTES: usize = 256 << 10;
 
@@ -42,17 +41,10 @@ impl Api {
         }
         let replace = input.metadata_directive.as_ref();
         let replace = replace.is_some_and(|word| word.as_str() == MetadataDirective::REPLACE);
-        let properties = match replace {
-            false => source.properties,
-            true => Properties {
-                content_type: input.content_type,
-                content_encoding: input.content_encoding.as_deref().and_then(own_encoding),
-                content_disposition: input.content_disposition,
-                content_language: input.content_language,
-                cache_control: input.cache_control,
-                expires_ms: input.expires.and_then(milliseconds),
-                metadata: input.metadata.unwrap_or_default().into_iter().collect(),
-            },
+        let properties = if replace {
+            properties!(input)
+        } else {
+            source.properties
         };
         let write = Write {
             bucket: input.bucket,

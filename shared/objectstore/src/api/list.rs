@@ -1,12 +1,12 @@
 //! Listings of objects, in S3's two versions.
 
-use base64_simd::URL_SAFE_NO_PAD as TOKEN;
-use s3s::dto::*;
-use s3s::{S3Response, S3Result, s3_error};
-
 use super::{Api, answer};
-use crate::event::url_encoded;
-use crate::listing::{Page, Query};
+use crate::{
+    event::url_encoded,
+    listing::{Page, Query},
+};
+use base64_simd::URL_SAFE_NO_PAD as TOKEN;
+use s3s::{S3Response, S3Result, dto::*, s3_error};
 
 const MAX_KEYS: i32 = 1000;
 
@@ -24,9 +24,10 @@ impl Names {
     }
 
     fn write(self, name: String) -> String {
-        match self.encoded {
-            true => url_encoded(&name),
-            false => name,
+        if self.encoded {
+            url_encoded(&name)
+        } else {
+            name
         }
     }
 

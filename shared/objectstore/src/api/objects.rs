@@ -1,17 +1,16 @@
 //! Put, get, head, delete.
 
+use super::{Api, answer, only_version, properties::properties};
+use crate::{
+    body::{Said, receive},
+    event::Made,
+    record::{Record, hex, timestamp},
+    vault::{Conditions, Write, disk},
+};
+use s3s::{S3Request, S3Response, S3Result, dto::*, s3_error};
 use std::ops::Range;
-
-use s3s::dto::*;
-use s3s::{S3Request, S3Response, S3Result, s3_error};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
-
-use super::{Api, answer, only_version};
-use crate::body::{Said, receive};
-use crate::event::Made;
-use crate::record::{Properties, Record, hex, timestamp};
-use crate::vault::{Conditions, Write, disk};
 
 const READ_BYTES: usize = 128 << 10;
 /// S3's most of one request.
@@ -39,15 +38,7 @@ impl Api {
             content: received.draft,
             size: received.size,
             etag: hex(&received.md5),
-            properties: Properties {
-                content_type: input.content_type,
-                content_encoding: input.content_encoding.as_deref().and_then(own_encoding),
-                content_disposition: input.content_disposition,
-                content_language: input.content_language,
-                cache_control: input.cache_control,
-                expires_ms: input.expires.and_then(milliseconds),
-                metadata: input.metadata.unwrap_or_default().into_iter().collect(),
-            },
+            properties: properties!(input),
             made: Made::Put,
             by,
             conditions: Conditions {
@@ -186,22 +177,6 @@ pub(super) fn check_key(key: &str) -> S3Result<()> {
         0 => Err(s3_error!(InvalidArgument, "an object needs a key")),
         _ => Err(s3_error!(KeyTooLongError)),
     }
-}
-
-/// `aws-chunked` is how the request was sent, and not the object's.
-pub(super) fn own_encoding(sent: &str) -> Option<String> {
-    let own = sent.split(',').map(str::trim);
-    let own: Vec<_> = own
-        .filter(|one| !one.is_empty() && !one.eq_ignore_ascii_case("aws-chunked"))
-        .collect();
-    (!own.is_empty()).then(|| own.join(","))
-}
-
-pub(super) fn milliseconds(time: Timestamp) -> Option<i64> {
-    let mut text = Vec::new();
-    time.format(TimestampFormat::EpochSeconds, &mut text).ok()?;
-    let seconds: f64 = std::str::from_utf8(&text).ok()?.parse().ok()?;
-    Some((seconds * 1000.0) as i64)
 }
 
 fn content_type(kept: Option<String>) -> Option<String> {

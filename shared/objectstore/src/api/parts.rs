@@ -1,17 +1,15 @@
 //! Uploads in parts.
 
+use super::{Api, answer, objects::check_key, properties::properties};
+use crate::{
+    body::{Said, receive},
+    event::Made,
+    multipart::{self, Parts, Upload},
+    record::{millis, timestamp},
+    vault::{Conditions, Write, disk},
+};
+use s3s::{S3Request, S3Response, S3Result, dto::*};
 use std::time::SystemTime;
-
-use s3s::dto::*;
-use s3s::{S3Request, S3Response, S3Result};
-
-use super::objects::{check_key, milliseconds, own_encoding};
-use super::{Api, answer};
-use crate::body::{Said, receive};
-use crate::event::Made;
-use crate::multipart::{self, Parts, Upload};
-use crate::record::{Properties, millis, timestamp};
-use crate::vault::{Conditions, Write, disk};
 
 const MAX_LISTED: i32 = 1000;
 
@@ -31,15 +29,7 @@ impl Api {
             bucket: input.bucket,
             key: input.key,
             begun_ms: millis(SystemTime::now()),
-            properties: Properties {
-                content_type: input.content_type,
-                content_encoding: input.content_encoding.as_deref().and_then(own_encoding),
-                content_disposition: input.content_disposition,
-                content_language: input.content_language,
-                cache_control: input.cache_control,
-                expires_ms: input.expires.and_then(milliseconds),
-                metadata: input.metadata.unwrap_or_default().into_iter().collect(),
-            },
+            properties: properties!(input),
         };
         let id = multipart::begin(&self.0.folder, &upload).await?;
         answer(CreateMultipartUploadOutput {

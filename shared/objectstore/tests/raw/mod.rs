@@ -1,18 +1,24 @@
 //! A client that writes its requests byte by byte, so that it can send what S3's own clients never do.
 #![allow(dead_code)]
 
-use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
-
 use aws_credential_types::Credentials as Identity;
-use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
-    UriPathNormalizationMode, sign,
+use aws_sigv4::{
+    http_request::{
+        PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+        UriPathNormalizationMode, sign,
+    },
+    sign::v4,
 };
-use aws_sigv4::sign::v4;
+use secrecy::ExposeSecret as _;
 use sightline_objectstore::{Config, Credentials, ObjectStore};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -62,7 +68,14 @@ impl Request<'_> {
 
     fn signature(&self, host: &str) -> Vec<(String, String)> {
         let keys = Credentials::default();
-        let identity = Identity::new(keys.access_key, keys.secret_key, None, None, "test").into();
+        let identity = Identity::new(
+            keys.access_key,
+            keys.secret_key.expose_secret(),
+            None,
+            None,
+            "test",
+        )
+        .into();
         let mut settings = SigningSettings::default();
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;

@@ -1,8 +1,10 @@
 //! What the servers are made of, fetched once.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 /// A folder in the cache: in `$XDG_CACHE_HOME/sightline` or else in `~/.cache/sightline`. It need not be there yet.
 ///

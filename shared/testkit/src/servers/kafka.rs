@@ -7,10 +7,12 @@ use crate::{Bootstrap, wait::within};
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 pub use settings::KafkaSettings;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
 use tempfile::TempDir;
 
 /// The version that docker-compose.yml has.

@@ -1,12 +1,16 @@
 //! MinIO, built once from the Go module proxy.
 
-use super::store::{BUCKET, KEYS, Store, TOPIC};
-use super::{Server, Variables, cache};
+use super::{
+    Server, Variables, cache,
+    store::{BUCKET, KEYS, Store, TOPIC},
+};
 use crate::{Bootstrap, free_port, http_status};
 use anyhow::Result;
-use std::path::PathBuf;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 const PACKAGE: &str = "github.com/minio/minio";
 const VERSION: &str = "v0.0.0-20260212201848-7aac2a2c5b7c";

@@ -3,10 +3,12 @@
 use super::{Server, Variables, cache};
 use crate::{free_port, http_status};
 use anyhow::{Context as _, Result, ensure};
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 use tempfile::TempDir;
 
 const STARTS_WITHIN: Duration = Duration::from_secs(30);

@@ -2,11 +2,13 @@
 
 use crate::{Process, wait::within};
 use anyhow::{Result, bail};
-use std::fs::{self, OpenOptions};
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::{
+    fs::{self, OpenOptions},
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 /// How long a server may take to stop before it is killed: longer than a service drains.
 const STOPS_WITHIN: Duration = Duration::from_secs(30);

@@ -3,11 +3,13 @@
 use super::{Server, Variables, cache};
 use crate::{Bootstrap, free_port, http_status};
 use anyhow::{Context as _, Result, ensure};
-use std::ffi::OsString;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::{
+    ffi::OsString,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 use tempfile::TempDir;
 
 pub const SERVICES: [&str; 4] = ["ingest", "preprocess", "infer", "postprocess"];

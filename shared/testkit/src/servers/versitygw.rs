@@ -1,12 +1,16 @@
 //! VersityGW, built once from the Go module proxy.
 
-use super::store::{BUCKET, KEYS, REGION, Store, TOPIC};
-use super::{Server, Variables, cache};
+use super::{
+    Server, Variables, cache,
+    store::{BUCKET, KEYS, REGION, Store, TOPIC},
+};
 use crate::{Bootstrap, free_port, http_status};
 use anyhow::Result;
-use std::path::PathBuf;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 const PACKAGE: &str = "github.com/versity/versitygw/cmd/versitygw";
 /// The version that docker-compose.yml has.

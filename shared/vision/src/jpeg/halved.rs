@@ -9,7 +9,7 @@
 //!
 //! The rewritten file has a header of its own, and is decoded only if the decoder reads from it what was written.
 
-use super::{chroma, decoder, frame::Frame, sort};
+use super::{chroma, decoder, frame::Frame};
 use crate::Error;
 use zune_core::colorspace::ColorSpace;
 
@@ -76,7 +76,7 @@ impl<'a> Rearranged<'a> {
         file[at..at + 2].copy_from_slice(&(height as u16).to_be_bytes());
         file[at + 2..at + 4].copy_from_slice(&(width as u16).to_be_bytes());
         file[at + 6] = 0x41;
-        let (mut decoder, trace) = decoder(&file, ColorSpace::YCbCr);
+        let (mut decoder, trace) = decoder::open(&file, ColorSpace::YCbCr);
         decoder.decode_headers().ok()?;
         if Frame::of(&file, &decoder, &trace)? != self.declared {
             return None;
@@ -87,7 +87,7 @@ impl<'a> Rearranged<'a> {
         drop(file);
         Some(match decoded {
             Ok(()) => Ok(self.arrange(pixels)),
-            Err(error) => Err(sort(bytes, error)),
+            Err(error) => Err(decoder::sort(bytes, error)),
         })
     }
 

@@ -7,20 +7,20 @@
 //! ([`source`]). [`markers`] only tells a file that was cut off, and why one was refused.
 
 mod chroma;
+mod decoder;
 mod frame;
 mod halved;
 mod markers;
 mod source;
 
-use crate::{Error, Format, Limits, Picture, encoded, samples::spread_grey, turn};
+use crate::{Error, Limits, Picture, header, samples::spread_grey, turn};
+use decoder::{FORMAT, sort};
 use frame::Frame;
 use halved::Rearranged;
 use image::metadata::Orientation;
-use source::{Source, Trace};
-use zune_core::{colorspace::ColorSpace, options::DecoderOptions};
-use zune_jpeg::{JpegDecoder, errors::DecodeErrors};
-
-const FORMAT: Format = Format::Jpeg;
+use source::Source;
+use zune_core::colorspace::ColorSpace;
+use zune_jpeg::JpegDecoder;
 
 /// The decoder's tables, and the copies of EXIF, which is one segment of at most 64 KiB.
 const OVERHEAD: u64 = 256 << 10;
@@ -34,7 +34,7 @@ pub(crate) struct Header<'a> {
 
 impl<'a> Header<'a> {
     pub fn open(bytes: &'a [u8], limits: &Limits) -> Result<Self, Error> {
-        let (mut decoder, trace) = decoder(bytes, ColorSpace::RGB);
+        let (mut decoder, trace) = decoder::open(bytes, ColorSpace::RGB);
         let read = decoder.decode_headers();
         read.map_err(|error| sort(bytes, error))?;
         let frame = Frame::of(bytes, &decoder, &trace)
@@ -50,7 +50,7 @@ impl<'a> Header<'a> {
     }
 }
 
-impl encoded::Header for Header<'_> {
+impl header::Header for Header<'_> {
     fn size(&self) -> (u32, u32) {
         self.frame.size
     }
@@ -86,17 +86,6 @@ impl encoded::Header for Header<'_> {
     }
 }
 
-fn decoder(bytes: &[u8], output: ColorSpace) -> (JpegDecoder<Source<'_>>, Trace) {
-    let side = usize::from(u16::MAX);
-    let options = DecoderOptions::default()
-        .set_strict_mode(true)
-        .set_max_width(side)
-        .set_max_height(side)
-        .jpeg_set_out_colorspace(output);
-    let (source, trace) = Source::new(bytes);
-    (JpegDecoder::new_with_options(source, options), trace)
-}
-
 /// The frame as RGB, by the decoder that has read its header.
 fn pixels(bytes: &[u8], mut decoder: JpegDecoder<Source>, frame: &Frame) -> Result<Vec<u8>, Error> {
     let count = frame.size.0 as usize * frame.size.1 as usize;
@@ -119,21 +108,4 @@ fn pixels(bytes: &[u8], mut decoder: JpegDecoder<Source>, frame: &Frame) -> Resu
         spread_grey(&mut rgb);
     }
     Ok(rgb)
-}
-
-fn sort(bytes: &[u8], error: DecodeErrors) -> Error {
-    if let Some(kind) = markers::unsupported(bytes) {
-        return Error::Unsupported {
-            format: FORMAT,
-            source: kind.into(),
-        };
-    }
-    match error {
-        DecodeErrors::Unsupported(_) => Error::Unsupported {
-            format: FORMAT,
-            source: error.into(),
-        },
-        _ if !markers::is_complete(bytes) => Error::Truncated { format: FORMAT },
-        error => Error::corrupt(FORMAT, error),
-    }
 }

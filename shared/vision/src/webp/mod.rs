@@ -2,7 +2,7 @@
 
 mod source;
 
-use crate::{Error, Format, Limits, Picture, encoded, samples::drop_alpha, turn};
+use crate::{Error, Format, Limits, Picture, header, samples::drop_alpha, turn};
 use image::metadata::Orientation;
 use image_webp::{DecodingError, WebPDecoder};
 use source::Source;
@@ -44,7 +44,7 @@ impl<'a> Header<'a> {
     }
 }
 
-impl encoded::Header for Header<'_> {
+impl header::Header for Header<'_> {
     fn size(&self) -> (u32, u32) {
         self.decoder.dimensions()
     }

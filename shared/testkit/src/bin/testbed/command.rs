@@ -4,12 +4,16 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 use sightline_testkit::servers::Variables;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, Command, ExitCode, ExitStatus};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::process::ExitStatusExt as _,
+    process::{Child, Command, ExitCode, ExitStatus},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 /// Where this program is: `tests/testbed` within the command under test need not ask cargo whether it is up to date.
 const TESTBED: &str = "SIGHTLINE_TEST_TESTBED";

@@ -4,8 +4,7 @@ use crate::command::Tested;
 use anyhow::Result;
 use clap::Subcommand;
 use sightline_testkit::servers::{Kafka, KafkaSettings};
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 /// Apache Kafka
 ///

@@ -7,11 +7,11 @@ mod kafka;
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use command::Tested;
-use sightline_testkit::servers::{Binaries, Minio, Prometheus, Services, Versitygw};
-use sightline_testkit::{Bootstrap, free_port};
-use std::path::PathBuf;
-use std::process::ExitCode;
-use std::time::Duration;
+use sightline_testkit::{
+    Bootstrap, free_port,
+    servers::{Binaries, Minio, Prometheus, Services, Versitygw},
+};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 const SERVICES_START_WITHIN: Duration = Duration::from_secs(60);
 

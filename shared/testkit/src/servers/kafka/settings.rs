@@ -4,10 +4,12 @@ use super::super::{Variables, cache};
 use crate::free_port;
 use anyhow::{Result, ensure};
 use clap::Args;
-use std::fmt::Write as _;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// The user's name; the password is this and `-secret`.
 const USER: &str = "sightline";
