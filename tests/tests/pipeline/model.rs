@@ -1,7 +1,7 @@
 //! Another model than the bundled one, and a preprocess and an infer that run with different ones.
 
 use crate::deployment::{Deployment, Service, scenes};
-use sightline_contracts::{Reason, Topic};
+use sightline_contracts::Reason;
 use sightline_manifest::{Resize, Source};
 use sightline_storage::Objects;
 use std::{fs, path::Path};
@@ -58,8 +58,17 @@ async fn tensors_for_another_model_are_dead_letters_whose_replay_preprocesses_th
             .values()
             .all(|result| result.model.name == "stretching")
     );
+    // The notification of the manifest is one of its own: ingest does not know its bucket.
+    let reasons: Vec<_> = deployment
+        .await_dead_letters(5)
+        .into_iter()
+        .map(|letter| letter.reason.unwrap())
+        .collect();
+    let rejected = |reason| reasons.iter().filter(|other| **other == reason).count();
+    assert_eq!(rejected(Reason::WrongPreprocessing), 4, "{reasons:?}");
     assert_eq!(
-        deployment.committed(Topic::DeadLetters).len(),
-        letters.len()
+        rejected(Reason::BucketNotAllowed),
+        reasons.len() - 4,
+        "{reasons:?}"
     );
 }
