@@ -46,6 +46,7 @@ fn page() -> String {
         command.build();
         command
     });
+    let mut page = INTRODUCTION.to_owned();
     // What two services or more share, under the same heading, comes once.
     let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for service in &services {
