@@ -2,13 +2,8 @@
 
 use crate::notification::Event;
 use clap::Args;
-use sightline_contracts::Reason;
+use sightline_contracts::{ImageRef, Reason, Thumbnail};
 use sightline_stream::Rejection;
-
-/// The longest key S3 takes, in bytes of UTF-8.
-const MAX_KEY_BYTES: usize = 1024;
-/// The end of every thumbnail's key, as postprocess writes it.
-const THUMBNAIL_SUFFIX: &str = "_thumb.png";
 
 /// The rules; a message can't widen them.
 #[derive(Debug, Clone, Args)]
@@ -32,14 +27,19 @@ pub struct Admission {
     )]
     pub max_records: usize,
     /// Largest object that is let in
-    #[arg(long, env = "SIGHTLINE_MAX_OBJECT_BYTES", value_name = "BYTES", default_value_t = 32 << 20)]
+    #[arg(
+        long,
+        env = "SIGHTLINE_MAX_OBJECT_BYTES",
+        value_name = "BYTES",
+        default_value_t = ImageRef::DEFAULT_MAX_BYTES
+    )]
     pub max_object_bytes: u64,
     /// Objects below this prefix that end in `_thumb.png` are the pipeline's own thumbnails and are passed over
     #[arg(
         long,
         env = "SIGHTLINE_THUMBNAIL_PREFIX",
         value_name = "PREFIX",
-        default_value = "thumbnails/"
+        default_value = Thumbnail::DEFAULT_PREFIX
     )]
     pub thumbnail_prefix: String,
 }
@@ -80,7 +80,7 @@ impl Admission {
     }
 
     fn is_thumbnail(&self, key: &str) -> bool {
-        key.starts_with(&self.thumbnail_prefix) && key.ends_with(THUMBNAIL_SUFFIX)
+        key.starts_with(&self.thumbnail_prefix) && key.ends_with(Thumbnail::SUFFIX)
     }
 
     fn objection(&self, event: &Event) -> Option<(Reason, String)> {
@@ -92,10 +92,11 @@ impl Admission {
             );
             return Some((Reason::BucketNotAllowed, error));
         }
-        if event.key.is_empty() || event.key.len() > MAX_KEY_BYTES {
+        if event.key.is_empty() || event.key.len() > ImageRef::MAX_KEY_BYTES {
             let error = format!(
-                "the key has {} bytes, S3 takes 1 to {MAX_KEY_BYTES}",
-                event.key.len()
+                "the key has {} bytes, S3 takes 1 to {}",
+                event.key.len(),
+                ImageRef::MAX_KEY_BYTES
             );
             return Some((Reason::InvalidKey, error));
         }
@@ -125,7 +126,7 @@ mod tests {
             buckets: vec!["photos".into()],
             max_records: 1000,
             max_object_bytes: 100,
-            thumbnail_prefix: "thumbnails/".into(),
+            thumbnail_prefix: Thumbnail::DEFAULT_PREFIX.into(),
         }
     }
 

@@ -84,14 +84,14 @@ fn alone_again(record: &Record, entry: &Entry) -> Output {
 mod tests {
     use super::*;
     use serde_json::{Value, json};
-    use sightline_contracts::Reason;
+    use sightline_contracts::{Reason, Thumbnail};
 
     async fn ingest(notification: &Value) -> Outcome {
         let admission = Admission {
             buckets: vec!["photos".into()],
             max_records: 3,
             max_object_bytes: 100,
-            thumbnail_prefix: "thumbnails/".into(),
+            thumbnail_prefix: Thumbnail::DEFAULT_PREFIX.into(),
         };
         let stage = Ingest::unregistered(admission);
         let value = notification.to_string().into();

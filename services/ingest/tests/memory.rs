@@ -2,7 +2,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
-use sightline_contracts::{Reason, Topic};
+use sightline_contracts::{Reason, Thumbnail, Topic};
 use sightline_ingest::{Ingest, admission::Admission};
 use sightline_stream::{Outcome, Record};
 
@@ -19,7 +19,7 @@ fn ingest(value: String) -> Outcome {
         buckets: vec!["images".into()],
         max_records: 1000,
         max_object_bytes: 1,
-        thumbnail_prefix: "thumbnails/".into(),
+        thumbnail_prefix: Thumbnail::DEFAULT_PREFIX.into(),
     });
     stage.ingest(&Record::new(Topic::Ingest, None, Some(value.into())))
 }

@@ -1,6 +1,6 @@
 //! What the stage promises of any bytes at all; the fuzz target `notification` holds it to the same.
 
-use sightline_contracts::{ImageRef, Topic};
+use sightline_contracts::{ImageRef, Thumbnail, Topic};
 use sightline_ingest::{Ingest, admission::Admission};
 use sightline_stream::{Outcome, Record};
 
@@ -10,8 +10,8 @@ fn stage() -> Ingest {
     Ingest::unregistered(Admission {
         buckets: vec!["images".into()],
         max_records: MAX_RECORDS,
-        max_object_bytes: 32 << 20,
-        thumbnail_prefix: "thumbnails/".into(),
+        max_object_bytes: ImageRef::DEFAULT_MAX_BYTES,
+        thumbnail_prefix: Thumbnail::DEFAULT_PREFIX.into(),
     })
 }
 
@@ -31,7 +31,7 @@ pub fn hold(bytes: &[u8]) {
         if output.topic == Topic::Images.name() {
             let image = ImageRef::from_json(&value).expect("a reference that reads back");
             assert_eq!(image.bucket, "images");
-            assert!((1..=1024).contains(&image.key.len()));
+            assert!((1..=ImageRef::MAX_KEY_BYTES).contains(&image.key.len()));
             assert!(!image.key.chars().any(char::is_control));
         } else {
             let again = stage.ingest(&record(value));
