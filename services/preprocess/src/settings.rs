@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
+use sightline_contracts::ImageRef;
 use sightline_manifest::Location;
 use sightline_storage::StorageSettings;
 use sightline_stream::{Config, duration};
@@ -40,7 +41,12 @@ pub struct ImageSettings {
     #[arg(long, env = "SIGHTLINE_MANIFEST", value_name = "SOURCE", hide = true)]
     pub manifest: Option<Location>,
     /// Largest object that is fetched
-    #[arg(long, env = "SIGHTLINE_MAX_OBJECT_BYTES", value_name = "BYTES", default_value_t = 64 << 20)]
+    #[arg(
+        long,
+        env = "SIGHTLINE_MAX_OBJECT_BYTES",
+        value_name = "BYTES",
+        default_value_t = ImageRef::DEFAULT_MAX_BYTES
+    )]
     pub max_object_bytes: u64,
     /// Bytes of objects that are being fetched, wait to be decoded or are decoded; further fetches wait
     #[arg(long, env = "SIGHTLINE_MAX_HELD_BYTES", value_name = "BYTES", default_value_t = 128 << 20)]
