@@ -1,20 +1,15 @@
-//! What is let in: the buckets of the settings, keys that S3 itself would take, sizes within the cap.
+//! Which objects are classified: those in the configured buckets, with a key that S3 accepts and a size within the limit.
 
 use crate::notification::Event;
 use clap::Args;
-use sightline_contracts::Reason;
+use sightline_contracts::{ImageRef, Reason, Thumbnail};
 use sightline_stream::Rejection;
 
-/// The longest key S3 takes, in bytes of UTF-8.
-const MAX_KEY_BYTES: usize = 1024;
-/// The end of every thumbnail's key, as postprocess writes it.
-const THUMBNAIL_SUFFIX: &str = "_thumb.png";
-
-/// The rules; a message can't widen them.
+/// The rules. No message can extend them.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Admission")]
 pub struct Admission {
-    /// Buckets whose images are classified, separated by commas; a notification that names another is a dead letter
+    /// Buckets whose images are classified, separated by commas; a notification of another bucket becomes a dead letter
     #[arg(
         long,
         env = "SIGHTLINE_BUCKETS",
@@ -23,7 +18,7 @@ pub struct Admission {
         default_value = "images"
     )]
     pub buckets: Vec<String>,
-    /// Records in a notification; one with more is a dead letter as a whole
+    /// Largest number of records in a notification; one with more becomes a single dead letter
     #[arg(
         long,
         env = "SIGHTLINE_MAX_RECORDS",
@@ -31,30 +26,37 @@ pub struct Admission {
         default_value_t = 1000
     )]
     pub max_records: usize,
-    /// Largest object that is let in
-    #[arg(long, env = "SIGHTLINE_MAX_OBJECT_BYTES", value_name = "BYTES", default_value_t = 32 << 20)]
+    /// Largest object that is classified, as its notification says; a larger one becomes a dead letter
+    #[arg(
+        long,
+        env = "SIGHTLINE_MAX_OBJECT_BYTES",
+        value_name = "BYTES",
+        default_value_t = ImageRef::DEFAULT_MAX_BYTES
+    )]
     pub max_object_bytes: u64,
-    /// Objects below this prefix that end in `_thumb.png` are the pipeline's own thumbnails and are passed over
+    /// Prefix of the pipeline's own thumbnails: objects below it whose key ends in `_thumb.png` are skipped
     #[arg(
         long,
         env = "SIGHTLINE_THUMBNAIL_PREFIX",
         value_name = "PREFIX",
-        default_value = "thumbnails/"
+        default_value = Thumbnail::DEFAULT_PREFIX
     )]
     pub thumbnail_prefix: String,
 }
 
-/// What becomes of an event.
+/// What is done with an event.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
+    /// The object is classified.
     Admit,
-    /// Not an image that somebody put there: an object removed, a thumbnail of ours.
+    /// The event announces no new image: an object was removed, or postprocess stored a thumbnail.
     Skip,
+    /// The event becomes a dead letter.
     Reject(Rejection),
 }
 
 impl Admission {
-    /// Everything that is wrong with the settings, each a sentence that names its flag.
+    /// One sentence for each setting that cannot work, with the name of its flag.
     pub fn problems(&self) -> Vec<String> {
         let mut found = Vec::new();
         if self.buckets.iter().any(|bucket| bucket.is_empty()) {
@@ -69,6 +71,7 @@ impl Admission {
         found
     }
 
+    /// Applies the rules to one event.
     pub fn judge(&self, event: &Event) -> Verdict {
         if !event.creates() || self.is_thumbnail(&event.key) {
             return Verdict::Skip;
@@ -80,7 +83,7 @@ impl Admission {
     }
 
     fn is_thumbnail(&self, key: &str) -> bool {
-        key.starts_with(&self.thumbnail_prefix) && key.ends_with(THUMBNAIL_SUFFIX)
+        key.starts_with(&self.thumbnail_prefix) && key.ends_with(Thumbnail::SUFFIX)
     }
 
     fn objection(&self, event: &Event) -> Option<(Reason, String)> {
@@ -92,10 +95,11 @@ impl Admission {
             );
             return Some((Reason::BucketNotAllowed, error));
         }
-        if event.key.is_empty() || event.key.len() > MAX_KEY_BYTES {
+        if event.key.is_empty() || event.key.len() > ImageRef::MAX_KEY_BYTES {
             let error = format!(
-                "the key has {} bytes, S3 takes 1 to {MAX_KEY_BYTES}",
-                event.key.len()
+                "the key has {} bytes, S3 takes 1 to {}",
+                event.key.len(),
+                ImageRef::MAX_KEY_BYTES
             );
             return Some((Reason::InvalidKey, error));
         }
@@ -125,7 +129,7 @@ mod tests {
             buckets: vec!["photos".into()],
             max_records: 1000,
             max_object_bytes: 100,
-            thumbnail_prefix: "thumbnails/".into(),
+            thumbnail_prefix: Thumbnail::DEFAULT_PREFIX.into(),
         }
     }
 
@@ -148,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn lets_in_what_the_settings_name() {
+    fn admits_the_configured_buckets_and_sizes() {
         assert_eq!(reason(&event("a b/ü.jpg")), None);
         assert_eq!(
             reason(&Event {
@@ -174,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_keys_that_s3_would_not_take() {
+    fn rejects_keys_that_s3_does_not_accept() {
         assert_eq!(reason(&event("")), Some(Reason::InvalidKey));
         assert_eq!(reason(&event("a\nb")), Some(Reason::InvalidKey));
         assert_eq!(reason(&event(&"k".repeat(1025))), Some(Reason::InvalidKey));
@@ -182,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn passes_over_removals_and_own_thumbnails() {
+    fn skips_removals_and_the_pipelines_own_thumbnails() {
         let removed = Event {
             name: "s3:ObjectRemoved:Delete".into(),
             ..event("a")

@@ -1,8 +1,8 @@
-//! S3 notifications in, image references out.
+//! The service ingest reads S3 notifications and writes image references.
 //!
-//! Every record of a notification becomes one [`ImageRef`](sightline_contracts::ImageRef) in `images`, or a dead letter
-//! of its own: a bad record never takes its neighbours with it. [`notification`] reads what publishers write,
-//! [`admission`] decides what is let in.
+//! Every record of a notification becomes one [`ImageRef`](sightline_contracts::ImageRef) in the topic `images`, or a
+//! dead letter of its own: a bad record does not affect the notification's other records. [`notification`] parses what
+//! publishers write, [`admission`] decides which objects are classified.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod admission;

@@ -1,4 +1,4 @@
-//! The settings of the service.
+//! The settings of ingest.
 
 use crate::admission::Admission;
 use clap::Parser;

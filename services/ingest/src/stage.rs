@@ -1,4 +1,4 @@
-//! From a notification to image references.
+//! The stage: turns a notification into image references.
 
 use crate::{
     admission::{Admission, Verdict},
@@ -8,13 +8,14 @@ use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use sightline_contracts::{ImageRef, Topic};
 use sightline_stream::{Outcome, Output, Record, Rejection, Stage};
 
-/// The stage function, with what it may let in.
+/// The stage, with its admission rules.
 pub struct Ingest {
     admission: Admission,
     skipped: Counter,
 }
 
 impl Ingest {
+    /// A stage whose metrics are registered in `registry`.
     pub fn new(admission: Admission, registry: &mut Registry) -> Self {
         let skipped = Counter::default();
         let help = "Events that announce no new image: removals, accesses, thumbnails";
@@ -22,12 +23,12 @@ impl Ingest {
         Self { admission, skipped }
     }
 
-    /// One whose metrics nobody reads, for tests.
+    /// A stage whose metrics are not registered, for tests.
     pub fn unregistered(admission: Admission) -> Self {
         Self::new(admission, &mut Registry::default())
     }
 
-    /// What the stage makes of a record; it waits for nothing.
+    /// Processes one record, without waiting for anything.
     pub fn ingest(&self, record: &Record) -> Outcome {
         let value = record.value.as_deref().unwrap_or_default();
         let entries = match notification::parse(value, self.admission.max_records) {
@@ -75,7 +76,8 @@ fn reference(record: &Record, image: &ImageRef) -> Output {
     .notified_at(image.times.notified_ms)
 }
 
-/// Puts one record of several back as a notification of its own, which becomes a dead letter without its neighbours.
+/// Writes one record of several back to `ingest` as a notification of its own, so that only this one becomes a dead
+/// letter.
 fn alone_again(record: &Record, entry: &Entry) -> Output {
     Output::new(Topic::Ingest, record.key.clone(), entry.alone())
 }
@@ -84,14 +86,14 @@ fn alone_again(record: &Record, entry: &Entry) -> Output {
 mod tests {
     use super::*;
     use serde_json::{Value, json};
-    use sightline_contracts::Reason;
+    use sightline_contracts::{Reason, Thumbnail};
 
     async fn ingest(notification: &Value) -> Outcome {
         let admission = Admission {
             buckets: vec!["photos".into()],
             max_records: 3,
             max_object_bytes: 100,
-            thumbnail_prefix: "thumbnails/".into(),
+            thumbnail_prefix: Thumbnail::DEFAULT_PREFIX.into(),
         };
         let stage = Ingest::unregistered(admission);
         let value = notification.to_string().into();
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_own_thumbnail_ends_here() {
+    async fn the_pipelines_own_thumbnails_have_no_outputs() {
         let outcome =
             ingest(&json!({ "Records": [put("photos", "thumbnails/a.jpg_thumb.png")] })).await;
         assert!(topics(&outcome).is_empty());

@@ -1,7 +1,7 @@
-//! The seeds of the fuzz target `notification`, and mutations of them, held to the stage's promises.
+//! Checks the stage's guarantees on the seeds of the fuzz target `notification` and on mutations of them.
 #![allow(clippy::unwrap_used)]
 
-mod promises;
+mod guarantees;
 
 use proptest::prelude::*;
 use std::{fs, path::Path};
@@ -21,27 +21,27 @@ fn every_seed_is_read_or_refused() {
     let seeds = seeds();
     assert!(seeds.len() >= 10, "{} seeds", seeds.len());
     for seed in seeds {
-        promises::hold(&seed);
+        guarantees::check(&seed);
     }
 }
 
 proptest! {
     #[test]
-    fn so_is_what_is_made_of_them(
+    fn every_mutation_of_a_seed_is_read_or_refused(
         seed in any::<prop::sample::Index>(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
         end in any::<prop::sample::Index>(),
     ) {
         let seeds = seeds();
         let mut bytes = seed.get(&seeds).clone();
-        for (place, byte) in changes {
-            let place = place.index(bytes.len().max(1));
-            if let Some(found) = bytes.get_mut(place) {
+        for (index, byte) in changes {
+            let index = index.index(bytes.len().max(1));
+            if let Some(found) = bytes.get_mut(index) {
                 *found = byte;
             }
         }
-        promises::hold(&bytes);
+        guarantees::check(&bytes);
         bytes.truncate(end.index(bytes.len() + 1));
-        promises::hold(&bytes);
+        guarantees::check(&bytes);
     }
 }

@@ -1,15 +1,15 @@
-//! What one notification may cost, measured in the memory of a process of its own.
+//! Measures the memory that one notification takes, in a process of its own.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
-use sightline_contracts::{Reason, Topic};
+use sightline_contracts::{Reason, Thumbnail, Topic};
 use sightline_ingest::{Ingest, admission::Admission};
 use sightline_stream::{Outcome, Record};
 
-/// As many bytes as the topic takes.
+/// The largest message that the topic accepts, in bytes.
 const NOTIFICATION: usize = 1 << 20;
 
-/// The most memory the process had in use, in bytes.
+/// The largest resident memory of this process so far, in bytes.
 fn peak() -> u64 {
     sightline_testkit::peak_memory(std::process::id()).unwrap()
 }
@@ -19,12 +19,12 @@ fn ingest(value: String) -> Outcome {
         buckets: vec!["images".into()],
         max_records: 1000,
         max_object_bytes: 1,
-        thumbnail_prefix: "thumbnails/".into(),
+        thumbnail_prefix: Thumbnail::DEFAULT_PREFIX.into(),
     });
     stage.ingest(&Record::new(Topic::Ingest, None, Some(value.into())))
 }
 
-/// 350,000 records took 613 MB, and each became a dead letter of its own.
+/// Without a limit, 350,000 records took 613 MB and became as many dead letters.
 #[test]
 fn a_megabyte_of_bad_records_is_one_dead_letter_and_little_memory() {
     let many = format!("{{\"Records\":[{}{{}}]}}", "{},".repeat(NOTIFICATION / 3));

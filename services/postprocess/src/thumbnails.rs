@@ -3,9 +3,6 @@
 use clap::Args;
 use sightline_contracts::{ImageRef, Label, Thumbnail};
 
-/// The end of every thumbnail's key; ingest knows thumbnails by it.
-const SUFFIX: &str = "_thumb.png";
-
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Thumbnails")]
 pub struct Thumbnails {
@@ -14,7 +11,7 @@ pub struct Thumbnails {
         long,
         env = "SIGHTLINE_THUMBNAIL_PREFIX",
         value_name = "PREFIX",
-        default_value = PREFIX
+        default_value = Thumbnail::DEFAULT_PREFIX
     )]
     pub thumbnail_prefix: String,
     /// Bucket of the thumbnails, whose keys then name the image's bucket too; each image's own where not given
@@ -30,20 +27,15 @@ pub struct Thumbnails {
     pub label_filter: Vec<String>,
 }
 
-/// The longest key S3 takes, in bytes of UTF-8.
-const MAX_KEY_BYTES: usize = 1024;
 /// The longest name of a file, which is what many servers make of the part of a key behind its last slash.
 const MAX_NAME_BYTES: usize = 255;
 /// The longest prefix: half of a key is left for what tells images apart to a reader.
 const MAX_PREFIX_BYTES: usize = 512;
 
-/// The prefix where none is given.
-const PREFIX: &str = "thumbnails/";
-
 impl Default for Thumbnails {
     fn default() -> Self {
         Self {
-            thumbnail_prefix: PREFIX.to_owned(),
+            thumbnail_prefix: Thumbnail::DEFAULT_PREFIX.to_owned(),
             thumbnail_bucket: None,
             label_filter: Vec::new(),
         }
@@ -88,14 +80,14 @@ impl Thumbnails {
     ///
     /// The id tells apart what the rest may not: revisions of a key, and keys cut to the length that S3 takes.
     fn key(&self, image: &ImageRef) -> String {
-        let end = format!("_{}{SUFFIX}", image.id);
+        let end = format!("_{}{}", image.id, Thumbnail::SUFFIX);
         let mut key = self.thumbnail_prefix.clone();
         if self.thumbnail_bucket.is_some() {
             key.push_str(&image.bucket);
             key.push('/');
         }
         key.push_str(&image.key);
-        cut(&mut key, MAX_KEY_BYTES - end.len());
+        cut(&mut key, ImageRef::MAX_KEY_BYTES - end.len());
         let name = key.rfind('/').map_or(0, |slash| slash + 1);
         let longest = name + MAX_NAME_BYTES - end.len();
         // Ingest knows the thumbnail by the whole prefix.
@@ -166,12 +158,13 @@ mod tests {
                     .map(|end| thumbnails.key(&image(&bucket, &format!("{long}{end}"), "1")));
                 assert_ne!(keys[0], keys[1]);
                 for key in keys {
-                    assert!(key.len() <= MAX_KEY_BYTES, "{}", key.len());
+                    assert!(key.len() <= ImageRef::MAX_KEY_BYTES, "{}", key.len());
                     assert!(
                         key.rsplit('/').next().unwrap().len() <= MAX_NAME_BYTES,
                         "{key}"
                     );
-                    assert!(key.starts_with(&thumbnails.thumbnail_prefix) && key.ends_with(SUFFIX));
+                    assert!(key.starts_with(&thumbnails.thumbnail_prefix));
+                    assert!(key.ends_with(Thumbnail::SUFFIX));
                 }
             }
         }

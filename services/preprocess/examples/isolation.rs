@@ -1,7 +1,7 @@
-//! What it costs to decode in processes of their own: microseconds an image and megabytes a process.
+//! Measures what decoding in separate processes costs: microseconds an image and megabytes a process.
 //!
-//! `cargo run --release -p sightline-preprocess --example isolation -- FILES…` puts the files through the stage, one at a
-//! time, in turn in a thread and in a process, and prints the medians of the rounds.
+//! `cargo run --release -p sightline-preprocess --example isolation -- FILES…` processes the files one at a time,
+//! alternately with decoding in a thread and in a process, and prints the medians of the rounds.
 
 use sightline_contracts::{ImageId, ImageRef, Times, Topic};
 use sightline_manifest::Source;
@@ -19,7 +19,7 @@ fn main() -> anyhow::Result<ExitCode> {
         return Ok(status);
     }
     let files: Vec<String> = env::args().skip(1).collect();
-    anyhow::ensure!(!files.is_empty(), "which images?");
+    anyhow::ensure!(!files.is_empty(), "name at least one image");
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(compare(&files))?;
     Ok(ExitCode::SUCCESS)
@@ -99,7 +99,7 @@ async fn compare(files: &[String]) -> anyhow::Result<()> {
     memory()
 }
 
-/// What each decoder has in memory, and how much of it no other process shares.
+/// Prints each decoder's resident memory, and how much of it is not shared with another process.
 fn memory() -> anyhow::Result<()> {
     for pid in children(std::process::id()) {
         let status = procfs::process::Process::new(pid.try_into()?)?.status()?;

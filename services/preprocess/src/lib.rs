@@ -1,10 +1,12 @@
-//! Image references in, tensors and thumbnails out.
+//! The service preprocess reads image references and writes tensors with thumbnails.
 //!
-//! Every [`ImageRef`](sightline_contracts::ImageRef) of the topic `images` is fetched within a byte cap, decoded within
-//! pixel limits and becomes a [`TensorMessage`](sightline_contracts::TensorMessage) in `tensors`, or a dead letter.
-//! Fetches run on tokio and wait for room in a bound of bytes. Images are decoded by processes of their own, one for each
-//! thread of a pool, which can reach nothing and whose memory and time are bounded: an image that kills its decoder is a
-//! dead letter, and its neighbours go on.
+//! It fetches the object of every [`ImageRef`](sightline_contracts::ImageRef) in the topic `images` within a byte limit
+//! and decodes it within pixel limits. The result is a [`TensorMessage`](sightline_contracts::TensorMessage) in
+//! `tensors`, or a dead letter.
+//!
+//! Fetches run on tokio; the bytes that they hold at once are bounded. Images are decoded in separate processes, one for
+//! each thread of a pool. These processes have no access to files or the network, and their memory and time are bounded.
+//! An image that kills its decoder becomes a dead letter, and the other images are not affected.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod decoding;
@@ -32,7 +34,7 @@ const SPEC: Spec = Spec {
 /// Runs the service until the shutdown, and until what is in flight is committed.
 ///
 /// # Errors
-/// Where no S3 client can be made, the manifest can't be read, or no decoder can be started; and those of [`run_stage`].
+/// If no S3 client can be made, the manifest can't be read, or no decoder can be started; and those of [`run_stage`].
 pub async fn run(settings: Settings, context: Context) -> anyhow::Result<()> {
     let Settings {
         images,

@@ -1,20 +1,20 @@
-//! How much memory images may take while they are decoded, where the settings don't say.
+//! The memory that images may take while they are decoded, computed from the process's memory limit unless set.
 
 use crate::settings::ImageSettings;
 use sightline_stream::LoopSettings;
 
-/// What the service itself takes, beside the bytes of images and records: its code, the clients of Kafka and S3, and what
-/// their allocator keeps.
+/// What the service takes besides images and records, in bytes: its code, the clients of Kafka and S3, and memory that the
+/// allocator keeps.
 const SERVICE: u64 = 160 << 20;
 
-/// What a decoder takes before it has an image.
+/// What a decoder takes before its first image, in bytes.
 const DECODER: u64 = 16 << 20;
 
-/// What one image at the limit of pixels takes: three bytes a pixel of a JPEG, coefficients of two bytes for each of its
-/// three channels where it comes in several scans, and the resizing.
+/// What an image takes for each of its pixels, in bytes: 3 for the pixel, 6 for the coefficients of a progressive JPEG (2
+/// for each of 3 channels), and the rest for resizing.
 const BYTES_PER_PIXEL: u64 = 12;
 
-/// What the settings say of the memory for decoding, or what the process's memory limit leaves; in bytes.
+/// `--decode-memory`, or what the process's memory limit leaves for decoding, in bytes.
 pub(crate) fn decode_memory(images: &ImageSettings, looping: &LoopSettings) -> u64 {
     let bytes = images.decode_memory.unwrap_or_else(|| {
         let limit = sightline_telemetry::memory_limit().unwrap_or(u64::MAX);
@@ -34,7 +34,7 @@ pub(crate) fn decode_memory(images: &ImageSettings, looping: &LoopSettings) -> u
     bytes
 }
 
-/// The memory limit less all that has a bound of its own, and no more than each decoder could use.
+/// The memory limit minus everything that has a bound of its own, and at most what all decoders could use.
 fn for_decoding(images: &ImageSettings, looping: &LoopSettings, limit: u64) -> u64 {
     let decoders = images.threads().get() as u64;
     let allowance = crate::decoding::ALLOWANCE;
@@ -42,7 +42,7 @@ fn for_decoding(images: &ImageSettings, looping: &LoopSettings, limit: u64) -> u
         + images.max_held_bytes
         + looping.max_in_flight_bytes as u64
         + (looping.prefetch_kbytes as u64 * 1024)
-        // One more than there are threads is kept ready.
+        // One decoder more than there are threads is kept ready.
         + (decoders + 1) * DECODER
         + decoders * allowance;
     let useful = decoders * largest(images) * 2;
@@ -51,7 +51,7 @@ fn for_decoding(images: &ImageSettings, looping: &LoopSettings, limit: u64) -> u
         .clamp(allowance, useful.max(allowance))
 }
 
-/// Bytes that an image at the limit of pixels takes.
+/// Bytes that an image of `--max-pixels` takes.
 fn largest(images: &ImageSettings) -> u64 {
     images.max_pixels.saturating_mul(BYTES_PER_PIXEL)
 }
@@ -61,19 +61,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limit_of_the_manifests_has_room_for_an_image_at_the_limit_of_pixels() {
+    fn the_memory_limit_of_the_manifests_is_enough_for_the_largest_image() {
         let images = ImageSettings {
             decode_threads: std::num::NonZero::new(2),
             ..ImageSettings::defaults()
         };
-        let room = for_decoding(&images, &LoopSettings::defaults(), 2 << 30);
-        assert!(room >= largest(&images), "{room}");
+        let memory = for_decoding(&images, &LoopSettings::defaults(), 2 << 30);
+        assert!(memory >= largest(&images), "{memory}");
     }
 
     #[test]
-    fn too_little_is_still_something() {
+    fn a_small_memory_limit_leaves_one_allowance() {
         let images = ImageSettings::defaults();
-        let room = for_decoding(&images, &LoopSettings::defaults(), 1 << 20);
-        assert_eq!(room, crate::decoding::ALLOWANCE);
+        let memory = for_decoding(&images, &LoopSettings::defaults(), 1 << 20);
+        assert_eq!(memory, crate::decoding::ALLOWANCE);
     }
 }

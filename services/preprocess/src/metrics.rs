@@ -1,4 +1,4 @@
-//! What the pictures cost; everything else is measured by the loop.
+//! Metrics of fetching and decoding. The loop of `sightline-stream` has the others.
 
 use crate::recipe::Took;
 use prometheus_client::{
@@ -25,12 +25,12 @@ pub(crate) struct PictureMetrics {
     pub deaths: Deaths,
 }
 
-/// Decoders that died, by what of.
+/// Decoders that died, by cause.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Deaths(Family<[(&'static str, &'static str); 1], Counter>);
 
 impl Deaths {
-    /// What a decoder may die of.
+    /// The values of the label `cause`.
     const CAUSES: [&str; 4] = ["crash", "memory", "time", "outside"];
 
     #[cfg(target_os = "linux")]
@@ -66,7 +66,7 @@ impl PictureMetrics {
             decode_memory: Gauge::default(),
             deaths: Deaths::default(),
         };
-        // Zero is a number that an alert can start from.
+        // An alert needs the value 0 before the first death.
         for cause in Deaths::CAUSES {
             metrics.deaths.of(cause);
         }

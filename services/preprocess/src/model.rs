@@ -1,14 +1,14 @@
-//! The manifest of the model that the tensors are for.
+//! Reads the manifest of the model that the tensors are for.
 
 use anyhow::{Context as _, ensure};
 use sightline_manifest::{InBucket, Location, Preprocessing, Source};
 use sightline_storage::Objects;
 
-/// How the model wants its input made. Only the manifest is read, never the weights.
+/// How the model's input must be preprocessed. Only the manifest is read, not the weights.
 ///
 /// # Errors
-/// Where it can't be read, or describes something that can't be made.
-pub async fn preprocessing(
+/// If the manifest cannot be read or its preprocessing cannot work.
+pub(crate) async fn preprocessing(
     model: &Location,
     store: &impl Objects,
 ) -> anyhow::Result<Preprocessing> {

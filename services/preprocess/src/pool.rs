@@ -1,5 +1,5 @@
-//! Threads for pixels: sized, named, behind a bounded queue, so that decoding never stalls the reactor. Each has something
-//! of its own that its work is done with.
+//! A pool of threads that decode images, behind a bounded queue, so that tokio's threads never wait for a decoder. Each
+//! thread has equipment of its own, such as a decoder.
 
 use anyhow::Context;
 use parking_lot::Mutex;
@@ -14,20 +14,20 @@ use tokio::sync::{mpsc, oneshot};
 
 type Job<T> = Box<dyn FnOnce(&mut T) + Send>;
 
-/// Dropping it lets the threads finish what they do and waits for them.
+/// The threads and their queue. Dropping it waits until the threads have finished their work.
 pub(crate) struct Pool<T> {
     jobs: Option<mpsc::Sender<Job<T>>>,
     threads: Vec<JoinHandle<()>>,
     queued: Gauge,
 }
 
-/// The work panicked; the thread goes on.
+/// The work panicked. The thread takes further work.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Panicked;
 
 impl<T: 'static> Pool<T> {
-    /// `queue` jobs may wait for a thread; `queued` shows how many wait or run. `equip` makes what a thread has of its own,
-    /// on that thread.
+    /// Starts the threads. At most `queue` jobs wait for a thread; `queued` shows how many wait or run. `equip` makes a
+    /// thread's equipment, on that thread.
     pub fn start(
         threads: NonZero<usize>,
         queue: NonZero<usize>,
@@ -58,8 +58,8 @@ impl<T: 'static> Pool<T> {
         })
     }
 
-    /// Waits for a free place in the queue and then for a thread; returns when the work begins, with what waits for its
-    /// end. Work nobody waits for any longer is not begun.
+    /// Waits for space in the queue and then for a thread. Returns when the work begins; [`Begun::ended`] waits for its
+    /// end. If this future is dropped before the work begins, the work is skipped.
     pub async fn begin<R: Send + 'static>(
         &self,
         work: impl FnOnce(&mut T) -> R + Send + 'static,
@@ -68,10 +68,10 @@ impl<T: 'static> Pool<T> {
         let (answer, result) = oneshot::channel();
         let queued = self.queued.clone();
         queued.inc();
-        let place = Place(queued);
+        let counted = Queued(queued);
         let job = move |equipment: &mut T| {
             if begin.send(()).is_ok() {
-                // A panic drops the answer, which tells the one who waits.
+                // A panic drops `answer`, and the waiting side receives `Panicked`.
                 let _ = catch_unwind(AssertUnwindSafe(|| answer.send(work(equipment))));
             }
         };
@@ -83,15 +83,15 @@ impl<T: 'static> Pool<T> {
         begun.await.map_err(|_| Panicked)?;
         Ok(Begun {
             result,
-            _place: place,
+            _counted: counted,
         })
     }
 }
 
-/// Work that a thread does.
+/// Work that a thread has begun.
 pub(crate) struct Begun<R> {
     result: oneshot::Receiver<R>,
-    _place: Place,
+    _counted: Queued,
 }
 
 impl<R> Begun<R> {
@@ -100,16 +100,16 @@ impl<R> Begun<R> {
     }
 }
 
-/// Counts a job down however its waiting ends.
-struct Place(Gauge);
+/// Counts a job as queued until this is dropped.
+struct Queued(Gauge);
 
-impl Drop for Place {
+impl Drop for Queued {
     fn drop(&mut self) {
         self.0.dec();
     }
 }
 
-/// One idle thread waits in the queue, the others for the lock.
+/// The next job. One idle thread waits for the queue, the others wait for the lock.
 fn next<T>(receiver: &Mutex<mpsc::Receiver<Job<T>>>) -> Option<Job<T>> {
     receiver.lock().blocking_recv()
 }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_nobody_waits_for_is_not_begun() {
+    async fn work_that_was_given_up_is_skipped() {
         let pool = pool(1, 4);
         let (go, gate) = std_mpsc::sync_channel::<()>(1);
         let (begun, order) = std_mpsc::sync_channel(2);

@@ -1,4 +1,5 @@
-//! What is made of an image's bytes: a tensor and a thumbnail. Pure, so that it runs in this process and in a worker alike.
+//! Turns an image's bytes into a tensor and a thumbnail. It does no I/O, so it runs in this process and in a decoder
+//! process alike.
 
 use crate::settings::TensorType;
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use sightline_vision::{
 };
 use std::time::{Duration, Instant};
 
-/// How it is made; the same for every image.
+/// How images are decoded and resized; the same for every image.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Recipe {
     pub limits: Limits,
@@ -21,19 +22,19 @@ pub(crate) struct Recipe {
     pub thumbnail: ThumbnailSpec,
 }
 
-/// What came of an image.
+/// The result for one image.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Made {
     /// [3, height, width].
     pub shape: [usize; 3],
-    /// Bytes, or f32 with the lowest byte first, by the recipe.
+    /// u8 values, or little-endian f32 values, as the recipe says.
     pub pixels: Bytes,
     /// A PNG.
     pub thumbnail: Bytes,
     pub took: Took,
 }
 
-/// Time that each step took.
+/// The time that each step took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Took {
     pub decode: Duration,
@@ -41,11 +42,12 @@ pub(crate) struct Took {
     pub thumbnail: Duration,
 }
 
-/// Asks whether the image may have so many bytes of memory, and waits for them where it may.
+/// Asks for this many bytes of memory and waits for them; false if the image can't have them.
 pub(crate) type Ask<'a> = &'a mut dyn FnMut(u64) -> bool;
 
 impl Recipe {
-    /// Decodes and resizes. `ask` is called once, when the header is read and before memory is taken for pixels.
+    /// Decodes and resizes an image. `ask` is called once, after the header is read and before memory is allocated for
+    /// pixels.
     pub fn make(&self, bytes: &[u8], ask: Ask<'_>) -> Result<Made, Rejection> {
         let mut took = Took::default();
         let picture = timed(&mut took.decode, || self.picture(bytes, ask))?;
@@ -84,8 +86,8 @@ impl Recipe {
         }
     }
 
-    /// Bytes that a step between the picture and what is made of it takes at most: a pass of the resizer keeps the rows
-    /// or columns that the other one will look at.
+    /// The most bytes that resizing takes besides the picture. The resizer works in two passes, and the first one stores
+    /// the rows or columns that the second one reads.
     fn resizing_memory(&self, width: u32, height: u32) -> u64 {
         let [to_height, to_width] = self.preprocessing.size.map(|side| side as u64);
         let (width, height) = (u64::from(width.max(height)), u64::from(height.max(width)));
@@ -96,7 +98,7 @@ impl Recipe {
         3 * (narrowed + flattened + made) + self.answer_bytes()
     }
 
-    /// Longest answer there can be: tensor, thumbnail and what goes with them.
+    /// The most bytes that an answer can have: tensor, thumbnail and 64 KiB for the rest.
     pub fn answer_bytes(&self) -> u64 {
         let values: usize = 3 * self.preprocessing.size.iter().product::<usize>();
         let bytes = match self.tensor_type {

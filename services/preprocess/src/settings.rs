@@ -1,7 +1,8 @@
-//! The settings of the service.
+//! The settings of preprocess.
 
 use clap::{Args, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
+use sightline_contracts::ImageRef;
 use sightline_manifest::Location;
 use sightline_storage::StorageSettings;
 use sightline_stream::{Config, duration};
@@ -23,7 +24,7 @@ pub struct Settings {
     pub telemetry: TelemetrySettings,
 }
 
-/// What images may cost and what becomes of them.
+/// Limits for images, and what is made of them.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Images")]
 pub struct ImageSettings {
@@ -39,13 +40,18 @@ pub struct ImageSettings {
     /// The former name of --model
     #[arg(long, env = "SIGHTLINE_MANIFEST", value_name = "SOURCE", hide = true)]
     pub manifest: Option<Location>,
-    /// Largest object that is fetched
-    #[arg(long, env = "SIGHTLINE_MAX_OBJECT_BYTES", value_name = "BYTES", default_value_t = 64 << 20)]
+    /// Largest object that is fetched; a larger one becomes a dead letter
+    #[arg(
+        long,
+        env = "SIGHTLINE_MAX_OBJECT_BYTES",
+        value_name = "BYTES",
+        default_value_t = ImageRef::DEFAULT_MAX_BYTES
+    )]
     pub max_object_bytes: u64,
-    /// Bytes of objects that are being fetched, wait to be decoded or are decoded; further fetches wait
+    /// Bytes of all objects that are being fetched, wait to be decoded or are being decoded; further fetches wait
     #[arg(long, env = "SIGHTLINE_MAX_HELD_BYTES", value_name = "BYTES", default_value_t = 128 << 20)]
     pub max_held_bytes: u64,
-    /// Largest image that is decoded: width times height
+    /// Largest image that is decoded, as width times height
     #[arg(
         long,
         env = "SIGHTLINE_MAX_PIXELS",
@@ -61,7 +67,7 @@ pub struct ImageSettings {
         default_value_t = 32_768
     )]
     pub max_side: u32,
-    /// How many times as long as its shorter side the longer side of an image may be
+    /// Largest ratio of an image's longer side to its shorter side
     #[arg(
         long,
         env = "SIGHTLINE_MAX_RATIO",
@@ -69,15 +75,14 @@ pub struct ImageSettings {
         default_value_t = 64
     )]
     pub max_ratio: u32,
-    /// Memory that images may take while they are decoded, all together; by default what the memory limit of the process
-    /// leaves
+    /// Memory that all images together may take while they are decoded; by default what the process's memory limit leaves
     #[arg(long, env = "SIGHTLINE_DECODE_MEMORY", value_name = "BYTES")]
     pub decode_memory: Option<u64>,
-    /// Work on one image after which it is given up, in processor time; only with --decode-isolation process
+    /// Processor time that decoding one image may take; only with --decode-isolation process
     #[arg(long, env = "SIGHTLINE_DECODE_TIME", value_parser = duration, default_value = "10s")]
     pub decode_time: Duration,
-    /// Where images are decoded: in processes that can reach nothing and end alone, or in threads of the service, which end
-    /// with it [default: process on Linux, thread elsewhere]
+    /// Where images are decoded: in sandboxed processes, or in threads of the service, where an image that crashes its
+    /// decoder ends the service [default: process on Linux, thread elsewhere]
     #[arg(
         long,
         env = "SIGHTLINE_DECODE_ISOLATION",
@@ -86,7 +91,7 @@ pub struct ImageSettings {
         hide_default_value = true
     )]
     pub decode_isolation: Isolation,
-    /// The program that is started to decode, instead of this one: for a service that runs within another program, such
+    /// The program that is started as decoder, instead of this one: for a service that runs within another program, such
     /// as a test
     #[arg(
         long,
@@ -95,10 +100,10 @@ pub struct ImageSettings {
         hide = true
     )]
     pub decode_program: Option<PathBuf>,
-    /// Threads that decode and resize; by default the cores that the process may use
+    /// Threads that decode and resize; by default as many as the process may use cores
     #[arg(long, env = "SIGHTLINE_DECODE_THREADS", value_name = "N")]
     pub decode_threads: Option<NonZero<usize>>,
-    /// Images that wait for one of these threads
+    /// Largest number of images that wait for one of these threads
     #[arg(
         long,
         env = "SIGHTLINE_DECODE_QUEUE",
@@ -106,7 +111,7 @@ pub struct ImageSettings {
         default_value = "64"
     )]
     pub decode_queue: NonZero<usize>,
-    /// Numbers in the tensor: u8 leaves normalising to the model, f32 is normalised already and four times as large
+    /// Type of the tensor's values: u8 as decoded, which infer normalises; f32 is already normalised, and four times as large
     #[arg(long, env = "SIGHTLINE_TENSOR_TYPE", value_enum, default_value = "u8")]
     pub tensor_type: TensorType,
     /// Width of the thumbnail
@@ -125,7 +130,7 @@ pub struct ImageSettings {
         default_value_t = 128
     )]
     pub thumbnail_height: u32,
-    /// How the image is laid into the thumbnail: cover fills it and cuts the rest off, contain shows everything
+    /// How the image fits into the thumbnail: cover fills the thumbnail and crops the image, contain shows the whole image
     #[arg(
         long,
         env = "SIGHTLINE_THUMBNAIL_FIT",
@@ -135,41 +140,44 @@ pub struct ImageSettings {
     pub thumbnail_fit: ThumbnailFit,
 }
 
-/// What an image that its decoder can't stand takes with it.
+/// Where images are decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Isolation {
-    /// A process: its own.
+    /// In a sandboxed process; a crash ends only that process.
     Process,
-    /// The service.
+    /// In a thread of the service; a crash ends the service.
     Thread,
 }
 
 impl Default for Isolation {
     fn default() -> Self {
-        match cfg!(target_os = "linux") {
-            true => Self::Process,
-            false => Self::Thread,
+        if cfg!(target_os = "linux") {
+            Self::Process
+        } else {
+            Self::Thread
         }
     }
 }
 
+/// The type of the tensor's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum TensorType {
     U8,
     F32,
 }
 
+/// How the image fits into the thumbnail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ThumbnailFit {
     Cover,
     Contain,
 }
 
-/// A thumbnail travels in two messages; this keeps it small among the pixels it travels with.
+/// A thumbnail is part of two messages. This keeps it small compared with the tensor.
 const THUMBNAIL_SIDES: std::ops::RangeInclusive<u32> = 1..=512;
 
 impl ImageSettings {
-    /// The defaults, whatever the environment says: for tests.
+    /// The defaults, without those of the environment, for tests.
     pub fn defaults() -> Self {
         #[derive(Parser)]
         struct Only {
@@ -203,12 +211,12 @@ impl ImageSettings {
         }
     }
 
-    /// Bytes to set aside for an object: it is here, and in the decoder while it is handed over.
+    /// Bytes to reserve for an object: while it is sent to the decoder, both processes hold it.
     pub(crate) fn held_for(&self, bytes: u64) -> u64 {
         bytes.saturating_mul(2)
     }
 
-    /// The model that the tensors are for, under its present or its former flag.
+    /// The model that the tensors are for, from --model or its former name --manifest.
     pub(crate) fn model(&self) -> &Location {
         self.manifest.as_ref().unwrap_or(&self.model)
     }
@@ -218,7 +226,7 @@ impl ImageSettings {
             .unwrap_or_else(|| thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN))
     }
 
-    /// Everything that is wrong with the settings, each a sentence that names its flag.
+    /// One sentence for each setting that cannot work, with the name of its flag.
     pub fn problems(&self) -> Vec<String> {
         let mut found = Vec::new();
         if let Some(why) = self.model().problem() {
@@ -285,7 +293,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_in_order() {
+    fn the_defaults_have_no_problems() {
         assert_eq!(ImageSettings::defaults().problems(), Vec::<String>::new());
     }
 

@@ -1,4 +1,4 @@
-//! From an image reference to a tensor and a thumbnail.
+//! The stage: turns an image reference into a tensor and a thumbnail.
 
 use crate::{
     decoding::{self, Decode, Undone},
@@ -21,26 +21,26 @@ use sightline_telemetry::Telemetry;
 use std::{sync::Arc, time::Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// The stage function, with its store, its threads and its bounds.
+/// The stage, with its S3 client, its threads and its limits.
 pub struct Preprocess {
     store: Arc<dyn Objects>,
     pool: Pool<Box<dyn Decode>>,
     preprocessing: Preprocessing,
     tensor_type: TensorType,
     settings: ImageSettings,
-    /// Room for objects in memory, in units of [`UNIT`] bytes.
-    room: Semaphore,
+    /// The rest of `--max-held-bytes`, in units of [`UNIT`] bytes.
+    unheld: Semaphore,
     metrics: PictureMetrics,
 }
 
-/// A semaphore hands out at most 2³² permits at once, so one stands for a kibibyte.
+/// Bytes for each permit of the semaphore. One call can take at most 2³² permits.
 const UNIT: u64 = 1024;
 
 impl Preprocess {
-    /// With the S3 client that the settings describe, its calls measured. `memory` as for [`new`](Self::new).
+    /// Connects to S3, reads the model's manifest and makes the stage. `memory` as for [`new`](Self::new).
     ///
     /// # Errors
-    /// Where no client can be made or the model's manifest can't be read, and those of [`new`](Self::new).
+    /// If no S3 client can be made or the manifest can't be read, and those of [`new`](Self::new).
     pub async fn start(
         images: &ImageSettings,
         settings: &StorageSettings,
@@ -60,10 +60,10 @@ impl Preprocess {
         )
     }
 
-    /// `memory` is what images may take while they are decoded, all together, in bytes.
+    /// The stage on an object store. `memory` is what all images together may take while they are decoded, in bytes.
     ///
     /// # Errors
-    /// Where no thread or process can be started.
+    /// If no thread or process can be started.
     pub fn new(
         store: Arc<dyn Objects>,
         preprocessing: Preprocessing,
@@ -87,7 +87,7 @@ impl Preprocess {
             preprocessing,
             tensor_type: settings.tensor_type,
             settings: settings.clone(),
-            room: Semaphore::new(usize::try_from(settings.max_held_bytes.div_ceil(UNIT))?),
+            unheld: Semaphore::new(usize::try_from(settings.max_held_bytes.div_ceil(UNIT))?),
             metrics,
         })
     }
@@ -100,12 +100,12 @@ impl Preprocess {
             .span
             .record("image_id", tracing::field::display(image.id));
         let expected = self.expected_bytes(&image)?;
-        // Held until the bytes are pixels.
-        let room = self.reserve(self.settings.held_for(expected));
-        let room = record.waiting(room).await?;
+        // Held until the image is decoded.
+        let held = self.hold(self.settings.held_for(expected));
+        let held = record.waiting(held).await?;
         let bytes = self.fetch(&image, expected).await?;
         let made = self.decode(record, bytes).await;
-        drop(room);
+        drop(held);
         match made {
             Ok(Ok(made)) => Ok(self.output(image, made)),
             Ok(Err(Undone::Rejected(rejection))) => Err(Outcome::Reject(rejection)),
@@ -130,8 +130,8 @@ impl Preprocess {
         record.waiting(self.pool.begin(decode)).await?.ended().await
     }
 
-    /// The most bytes that the object may have: what the notification said, where it names one unchangeable object,
-    /// else the limit.
+    /// The most bytes that the object can have: the notification's size if the notification identifies one version of the
+    /// object, else the limit.
     fn expected_bytes(&self, image: &ImageRef) -> Result<u64, Outcome> {
         let limit = self.settings.max_object_bytes;
         match image.size {
@@ -145,16 +145,16 @@ impl Preprocess {
         }
     }
 
-    async fn reserve(&self, bytes: u64) -> Result<Room<'_>, Outcome> {
+    async fn hold(&self, bytes: u64) -> Result<Held<'_>, Outcome> {
         let units = u32::try_from(bytes.div_ceil(UNIT))
             .map_err(|_| Outcome::retry("no room for so large an object"))?;
         let permit = self
-            .room
+            .unheld
             .acquire_many(units)
             .await
             .map_err(|_| Outcome::retry("stopping"))?;
         self.metrics.held.inc_by(i64::from(units) * UNIT as i64);
-        Ok(Room {
+        Ok(Held {
             permit,
             metrics: &self.metrics,
         })
@@ -201,7 +201,7 @@ impl Preprocess {
     }
 }
 
-/// Four bytes each, the lowest first.
+/// Little-endian f32 values.
 fn floats(bytes: &[u8]) -> Vec<f32> {
     let (values, _) = bytes.as_chunks::<4>();
     values
@@ -219,13 +219,13 @@ impl Stage for Preprocess {
     }
 }
 
-/// Bytes set aside, given back however the work ends.
-struct Room<'a> {
+/// Bytes of `--max-held-bytes`, until this is dropped.
+struct Held<'a> {
     permit: SemaphorePermit<'a>,
     metrics: &'a PictureMetrics,
 }
 
-impl Drop for Room<'_> {
+impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.metrics
             .held
@@ -235,12 +235,12 @@ impl Drop for Room<'_> {
 
 fn unavailable(error: &StorageError) -> Outcome {
     let reason = match error {
-        // The image that was announced is no more; the object in its place has a notification of its own.
+        // The announced version does not exist any more. A newer one has a notification of its own.
         StorageError::NotFound { .. } | StorageError::Changed { .. } => Reason::NotFound,
         StorageError::Denied { .. } => Reason::AccessDenied,
         StorageError::TooLarge { .. } => Reason::TooLarge,
         StorageError::Invalid { .. } => Reason::InvalidKey,
-        // The SDK has retried already; wrong credentials may be mended by an operator while the budget lasts.
+        // The SDK has retried already. An operator may correct wrong credentials before the attempts are used up.
         StorageError::Transient { .. } | StorageError::Setup { .. } => {
             return Outcome::retry(with_causes(error));
         }

@@ -1,8 +1,9 @@
-//! Thousands of damaged and lying files through the decoders that the service runs: whatever they do to a decoder, the
-//! service goes on and each has its outcome.
+//! Runs thousands of damaged and hostile files through the stage and its decoder processes. Each file must have an
+//! outcome, and the stage must go on.
 //!
-//! `SIGHTLINE_TEST_MUTATIONS` sets how many, `SIGHTLINE_TEST_SEED` where they begin. With `SIGHTLINE_TEST_VERDICTS=FOLDER`
-//! each file is kept there with what became of it, for `tests/check agreement`, which asks Pillow about the same files.
+//! `SIGHTLINE_TEST_MUTATIONS` sets the number of files, `SIGHTLINE_TEST_SEED` the seed of the first. With
+//! `SIGHTLINE_TEST_VERDICTS=FOLDER` the files and their outcomes are kept there; `tests/check agreement` compares them
+//! with Pillow's.
 #![allow(clippy::unwrap_used)]
 
 use futures::{StreamExt as _, stream};
@@ -24,7 +25,7 @@ use std::{
 };
 
 const BUCKET: &str = "photos";
-/// Memory for large images; each decoder has some of its own.
+/// Memory for large images, besides each decoder's allowance.
 const MEMORY: u64 = 512 << 20;
 
 fn number(variable: &str, otherwise: u64) -> u64 {

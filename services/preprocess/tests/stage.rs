@@ -1,4 +1,4 @@
-//! The stage on a store in memory: what comes out of good images, and which reason the others are given.
+//! The stage on a store in memory: the outputs for valid images, and the dead letters' reasons for the others.
 #![allow(clippy::unwrap_used)]
 
 use async_trait::async_trait;
@@ -43,7 +43,7 @@ fn record(image: &ImageRef) -> Record {
 /// Memory for decoding, more than any picture here needs.
 const MEMORY: u64 = 1 << 30;
 
-/// The defaults, with the service's own binary to decode in: the one that runs is the tests'.
+/// The defaults, with the service's binary as decoder, because the running program is the test.
 fn settings() -> ImageSettings {
     ImageSettings {
         decode_program: Some(env!("CARGO_BIN_EXE_preprocess").into()),
@@ -220,7 +220,7 @@ async fn many_at_once_stay_within_the_bytes_held() {
 }
 
 #[tokio::test]
-async fn threads_and_processes_make_the_same_of_an_image() {
+async fn threads_and_processes_give_the_same_tensor_and_thumbnail() {
     let inside = Bench::new(ImageSettings {
         decode_isolation: Isolation::Thread,
         ..settings()
@@ -245,13 +245,13 @@ async fn threads_and_processes_make_the_same_of_an_image() {
 }
 
 #[tokio::test]
-async fn an_image_that_needs_more_memory_than_there_is_is_named_with_the_limit() {
+async fn an_image_that_needs_too_much_memory_is_rejected_with_the_limit() {
     for decode_isolation in [Isolation::Process, Isolation::Thread] {
         let settings = ImageSettings {
             decode_isolation,
             ..settings()
         };
-        // 49 megapixels in a few kilobytes; the decoder's own allowance is no help to it.
+        // 49 megapixels in a few kilobytes, far more than the decoder's allowance.
         let bench = Bench::with_memory(settings, 64 << 20).await;
         let image = bench.put("a.png", flat_png(7_000, 7_000)).await;
         let Outcome::Reject(rejection) = bench.stage.process(record(&image)).await else {
@@ -268,7 +268,7 @@ async fn an_image_that_needs_more_memory_than_there_is_is_named_with_the_limit()
 }
 
 #[tokio::test]
-async fn a_picture_that_kills_its_decoder_costs_itself_alone() {
+async fn an_image_that_kills_its_decoder_does_not_affect_the_others() {
     let bench = Bench::new(settings()).await;
     let bomb = bench
         .put("bomb.webp", hostile::huffman_bomb_webp(65_536))
@@ -310,7 +310,7 @@ fn flat_png(width: u32, height: u32) -> Bytes {
     png.into()
 }
 
-/// A store that is down, or closed to us.
+/// A store whose every call fails.
 struct Failing(fn(Location) -> Error);
 
 #[async_trait]
@@ -336,7 +336,7 @@ impl Objects for Failing {
 }
 
 #[tokio::test]
-async fn a_store_that_is_down_is_tried_again() {
+async fn an_unavailable_store_is_retried_and_a_denial_is_not() {
     let process = async |error: fn(Location) -> Error| {
         let stage = Preprocess::new(
             Arc::new(Failing(error)),

@@ -29,6 +29,11 @@ pub struct ImageRef {
 }
 
 impl ImageRef {
+    /// The longest key that S3 accepts, in bytes of UTF-8.
+    pub const MAX_KEY_BYTES: usize = 1024;
+    /// The largest object that is classified, in bytes, unless a setting says otherwise.
+    pub const DEFAULT_MAX_BYTES: u64 = 32 << 20;
+
     /// The record key of every topic this image passes: `bucket/key`. Same object, same partition, so order holds.
     pub fn record_key(&self) -> String {
         format!("{}/{}", self.bucket, self.key)

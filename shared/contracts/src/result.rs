@@ -26,6 +26,8 @@ pub struct Thumbnail {
 impl Thumbnail {
     /// How the key of every thumbnail ends.
     pub const SUFFIX: &str = "_thumb.png";
+    /// How the key of every thumbnail begins, unless a setting says otherwise.
+    pub const DEFAULT_PREFIX: &str = "thumbnails/";
 }
 
 /// One classified image. There is exactly one for each image that is not a dead letter.

@@ -1,10 +1,10 @@
-//! Any bytes give a whole picture of the size that was checked, or an error.
+//! Any bytes decode to a picture of the size that the header gave, or to an error.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use sightline_vision::{Limits, open};
 
-/// Tight, so that the time goes into odd files and not into large ones.
+/// Small, so that the fuzzer spends its time on unusual files and not on large ones.
 const LIMITS: Limits = Limits {
     max_pixels: 1 << 18,
     max_side: 4_096,

@@ -1,7 +1,7 @@
-//! Any bytes in `ingest`: what the stage makes of them, admission included.
+//! ingest's guarantees for any bytes in its input topic.
 #![no_main]
 
-#[path = "../../../services/ingest/tests/promises/mod.rs"]
-mod promises;
+#[path = "../../../services/ingest/tests/guarantees/mod.rs"]
+mod guarantees;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| promises::hold(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| guarantees::check(bytes));

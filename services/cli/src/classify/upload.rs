@@ -5,14 +5,15 @@ use crate::embedded::BUCKET;
 use anyhow::Context;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
+use sightline_contracts::ImageRef;
 use sightline_storage::{Objects, Store};
 use std::sync::Arc;
 use tokio::{sync::mpsc, task::JoinSet};
 
 /// Puts at the same time; each holds one image in memory.
 const AT_ONCE: usize = 8;
-/// What the services let in by default; a larger file would only be copied to be refused.
-const MAX_BYTES: u64 = 32 << 20;
+/// The services' own default limit: they would reject a larger image anyway.
+const MAX_BYTES: u64 = ImageRef::DEFAULT_MAX_BYTES;
 
 /// The running uploads.
 pub struct Uploads {

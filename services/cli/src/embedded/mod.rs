@@ -6,7 +6,7 @@ mod services;
 use anyhow::Context;
 use notifications::Publish;
 use sightline_broker::Broker;
-use sightline_contracts::Topic;
+use sightline_contracts::{Thumbnail, Topic};
 use sightline_infer::ModelSettings;
 use sightline_objectstore::ObjectStore;
 use sightline_postprocess::Thumbnails;
@@ -136,7 +136,7 @@ fn objects_config(config: &Config) -> sightline_objectstore::Config {
     };
     let own_thumbnails = sightline_objectstore::Rule {
         prefix: config.thumbnails.thumbnail_prefix.clone(),
-        suffix: "_thumb.png".to_owned(),
+        suffix: Thumbnail::SUFFIX.to_owned(),
         ..Default::default()
     };
     sightline_objectstore::Config {

@@ -1,7 +1,7 @@
-//! Amazon's event message, as MinIO and Ceph publish it too.
+//! The event message of Amazon S3, which MinIO and Ceph publish too.
 //!
 //! Structure: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html>.
-//! The key is form-encoded once: `+` is a blank, `%2B` a plus.
+//! The key is form-encoded once: `+` is a space, `%2B` is a plus.
 
 use super::{
     Entry, Event, malformed,
@@ -18,15 +18,15 @@ use sightline_contracts::Reason;
 use sightline_stream::Rejection;
 use std::fmt;
 
-/// A message, as far as it is read.
+/// The fields of a message that are read.
 #[derive(Debug, Default)]
 struct Message {
     records: Option<Records>,
-    /// What kind of event, in a message without records.
+    /// The kind of event, in a message without records.
     event: Option<Box<RawValue>>,
 }
 
-/// Reads a message with at most so many records.
+/// Deserializes a message with at most this many records.
 struct Reading(AtMost);
 
 impl<'de> Visitor<'de> for Reading {
@@ -62,7 +62,7 @@ struct Record<'a> {
 struct S3<'a> {
     bucket: Bucket,
     object: Object,
-    /// Of any type: a wrong one is no reason to refuse the record.
+    /// A string from every known publisher. A value of another type must not make the record invalid.
     #[serde(borrow, rename = "configurationId")]
     configuration: Option<&'a RawValue>,
 }
@@ -82,7 +82,7 @@ struct Object {
     sequencer: Option<String>,
 }
 
-/// The records of a message; none for a test event.
+/// The records of a message; empty for a test event.
 pub fn entries(text: &str, max_records: usize) -> Result<Vec<Entry>, Rejection> {
     let not_json = |error: serde_json::Error| malformed(format!("not a notification: {error}"));
     let mut json = serde_json::Deserializer::from_str(text);
@@ -96,13 +96,13 @@ pub fn entries(text: &str, max_records: usize) -> Result<Vec<Entry>, Rejection> 
             reason: Reason::TooLarge,
             error: format!("the notification has more records than --max-records {max_records}"),
         }),
-        None if says(message.event.as_deref(), "s3:TestEvent") => Ok(Vec::new()),
+        None if is_string(message.event.as_deref(), "s3:TestEvent") => Ok(Vec::new()),
         None => Err(malformed("neither \"Records\" nor a test event")),
     }
 }
 
-/// Whether the JSON is this string.
-fn says(json: Option<&RawValue>, text: &str) -> bool {
+/// Whether the JSON value is this string.
+fn is_string(json: Option<&RawValue>, text: &str) -> bool {
     string(json).as_deref() == Some(text)
 }
 
@@ -121,7 +121,7 @@ impl Record<'_> {
     fn event(self) -> Result<Event, Rejection> {
         let object = self.s3.object;
         let decode = match string(self.s3.configuration) {
-            Some(name) if versity::writes(&name) => as_it_stands,
+            Some(name) if versity::writes(&name) => verbatim,
             _ => form_decoded,
         };
         Ok(Event {
@@ -129,20 +129,20 @@ impl Record<'_> {
             bucket: self.s3.bucket.name,
             key: decode(&object.key)?,
             size: object.size.filter(|size| *size > 0),
-            etag: said(object.e_tag).map(|etag| etag.trim_matches('"').to_owned()),
-            version: said(object.version_id).filter(|version| version != "null"),
-            sequencer: said(object.sequencer),
-            time: said(self.event_time),
+            etag: non_empty(object.e_tag).map(|etag| etag.trim_matches('"').to_owned()),
+            version: non_empty(object.version_id).filter(|version| version != "null"),
+            sequencer: non_empty(object.sequencer),
+            time: non_empty(self.event_time),
         })
     }
 }
 
-/// An empty text says nothing.
-fn said(text: Option<String>) -> Option<String> {
+/// Publishers write an empty string for a value that is absent.
+fn non_empty(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
-fn as_it_stands(key: &str) -> Result<String, Rejection> {
+fn verbatim(key: &str) -> Result<String, Rejection> {
     Ok(key.to_owned())
 }
 
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn created_objects_only_with_or_without_the_service() {
+    fn only_created_objects_count_with_or_without_the_prefix_s3() {
         for (name, creates) in [
             ("s3:ObjectCreated:Put", true),
             ("ObjectCreated:CompleteMultipartUpload", true),
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_is_absent() {
+    fn empty_strings_zero_and_null_versions_are_absent() {
         let found = event(put("a")).unwrap();
         assert_eq!(
             (found.etag.as_deref(), found.version.as_deref()),
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_record_leaves_its_neighbours_alone() {
+    fn a_bad_record_does_not_affect_the_others() {
         let message =
             json!({ "Records": [put("a"), { "eventName": "s3:ObjectCreated:Put" }, put("b")] });
         let read: Vec<_> = entries(message)
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_event_announces_nothing() {
+    fn a_test_event_has_no_entries() {
         assert!(
             entries(json!({ "Event": "s3:TestEvent", "Bucket": "photos" }))
                 .unwrap()
@@ -263,9 +263,9 @@ mod tests {
         }
     }
 
-    /// As if they had not been there; a parser that builds them, or calls itself for each level, would end here.
+    /// A parser that built the unread values, or recursed into them, would run out of memory or stack here.
     #[test]
-    fn what_nobody_reads_may_be_nested_as_deep_as_it_likes() {
+    fn unread_values_may_be_nested_to_any_depth() {
         let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
         let record = put("a").to_string();
         let more = format!("{{\"deep\":{deep},{}", &record[1..]);
@@ -279,14 +279,14 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_of_another_type_is_passed_over() {
+    fn a_configuration_id_that_is_no_string_is_ignored() {
         let mut record = put("a+b");
         record["s3"]["configurationId"] = json!({ "name": ["webhook-global"] });
         assert_eq!(event(record).unwrap().key, "a b");
     }
 
     #[test]
-    fn what_follows_the_message_makes_it_no_json() {
+    fn bytes_after_the_message_make_it_malformed() {
         let refused = super::entries("{\"Records\":[]} {}", 10).unwrap_err();
         assert_eq!(refused.reason, Reason::Malformed);
     }

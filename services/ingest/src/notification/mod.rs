@@ -1,4 +1,4 @@
-//! What publishers write when an object changes, a module for each dialect, brought to one form: [`Event`].
+//! Parses notifications of object changes. Each publisher's dialect has a module; all give the same [`Event`].
 
 mod aws;
 mod records;
@@ -13,37 +13,45 @@ use sightline_stream::Rejection;
 pub struct Event {
     /// As published: `s3:ObjectCreated:Put` or `ObjectCreated:Put`.
     pub name: String,
+    /// The bucket that the object is in.
     pub bucket: String,
-    /// Decoded.
+    /// The object's key, decoded.
     pub key: String,
-    /// Bytes; absent where the publisher says nothing or 0, which some say of copies and multipart uploads.
+    /// The object's size in bytes. Absent if the publisher gives none, or 0: some write 0 for copies and multipart
+    /// uploads.
     pub size: Option<u64>,
-    /// Without quotes.
+    /// The entity tag, without quotes.
     pub etag: Option<String>,
-    /// Absent in an unversioned bucket.
+    /// The object's version; absent in an unversioned bucket.
     pub version: Option<String>,
+    /// The publisher's text that orders the events of one key.
     pub sequencer: Option<String>,
-    /// RFC 3339.
+    /// When the event happened, in RFC 3339.
     pub time: Option<String>,
 }
 
-/// One record of a notification: its event or why it can't be read, and its own JSON for a dead letter.
+/// One record of a notification: its event, or why it cannot be read, and its JSON for a dead letter.
 #[derive(Debug)]
 pub struct Entry {
+    /// The event, or why the record cannot be read.
     pub event: Result<Event, Rejection>,
     record: Box<RawValue>,
 }
 
 impl Entry {
-    /// A notification of this record alone.
+    /// A notification that contains only this record.
     pub fn alone(&self) -> String {
         format!("{{\"Records\":[{}]}}", self.record)
     }
 }
 
-/// Reads a notification of at most `max_records` records; one that announces nothing (a test event) has no entries.
+/// Parses a notification of at most `max_records` records. A test event gives no entries.
 ///
-/// Takes memory in the order of `bytes`, whatever is in them: what nobody asks for is passed over, not built.
+/// The memory it needs is proportional to the length of `bytes`, whatever they contain: values that are not needed are
+/// skipped and not stored.
+///
+/// # Errors
+/// A [`Rejection`] with the reason `malformed` if `bytes` are no notification, or `too-large` if it has more records.
 pub fn parse(bytes: &[u8], max_records: usize) -> Result<Vec<Entry>, Rejection> {
     let text =
         std::str::from_utf8(bytes).map_err(|error| malformed(format!("not JSON: {error}")))?;
@@ -51,7 +59,7 @@ pub fn parse(bytes: &[u8], max_records: usize) -> Result<Vec<Entry>, Rejection> 
 }
 
 impl Event {
-    /// Whether an object came to be: put, copied, completed from parts.
+    /// Whether the event created an object: by a put, a copy or the completion of a multipart upload.
     pub fn creates(&self) -> bool {
         self.name
             .strip_prefix("s3:")
@@ -59,7 +67,8 @@ impl Event {
             .starts_with("ObjectCreated:")
     }
 
-    /// The reference that goes down the pipeline.
+    /// The reference that the other stages receive. `notified_ms` is the notification's time in milliseconds since the
+    /// Unix epoch.
     pub fn into_image(self, notified_ms: i64) -> ImageRef {
         let revision = match &self.version {
             Some(version) => version.clone(),
@@ -108,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_delivery_is_the_same_image_and_another_write_another() {
+    fn a_repeated_delivery_has_the_same_id_and_another_write_another_id() {
         assert_eq!(image(None, "1").id, image(None, "1").id);
         assert_ne!(image(None, "1").id, image(None, "2").id);
         assert_eq!(image(Some("v"), "1").id, image(Some("v"), "2").id);

@@ -1,4 +1,4 @@
-//! A list that is read as far as it may be long.
+//! Deserializes a list of records up to a limit.
 
 use serde::{
     Deserializer,
@@ -10,12 +10,13 @@ use std::fmt;
 /// The records of a message, each as its own JSON.
 #[derive(Debug)]
 pub enum Records {
+    /// At most as many as the limit.
     Few(Vec<Box<RawValue>>),
-    /// More than may be; they are not kept.
+    /// More than the limit; none is kept.
     TooMany,
 }
 
-/// Reads a list of at most so many.
+/// Deserializes a list with at most this many records.
 #[derive(Clone, Copy)]
 pub struct AtMost(pub usize);
 

@@ -1,13 +1,13 @@
-//! VersityGW's event message, as of v1.8.0: Amazon's form, filled in differently.
+//! The event message of VersityGW v1.8.0. It has the structure of Amazon's message, with other values.
 //!
-//! - The key is the object's own, not encoded: a `+` is a plus and `%2F` three characters
+//! - The key is not encoded: a `+` is a plus and `%2F` is three characters
 //!   ([`createEventSchema`](https://github.com/versity/versitygw/blob/v1.8.0/s3event/event.go) takes it from the path).
-//! - The size is 0 for copies and multipart uploads, the etag stands in quotes, the version may be null or empty.
-//! - The sequencer counts from 1 at each start of the gateway, so alone it tells no two writes of a key apart; the etag
-//!   does, where their content differs.
-//! - Messages carry no key and come in any order. The first one of a gateway is a test event.
+//! - The size is 0 for copies and multipart uploads, the etag is in quotes, and the version may be null or empty.
+//! - The sequencer counts from 1 at each start of the gateway. Two writes of a key can therefore have the same
+//!   sequencer; their etags differ if their contents do.
+//! - The Kafka messages have no key and arrive in any order. The first message of a gateway is a test event.
 
-/// What the gateway writes where others name the notification's configuration, by the kind of target.
+/// The values of `configurationId` that the gateway writes, one for each kind of target.
 const CONFIGURATIONS: [&str; 4] = [
     "kafka-global",
     "nats-global",
@@ -15,7 +15,7 @@ const CONFIGURATIONS: [&str; 4] = [
     "webhook-global",
 ];
 
-/// Whether the gateway writes records with this name of a configuration.
+/// Whether a record with this `configurationId` comes from the gateway.
 pub fn writes(configuration: &str) -> bool {
     CONFIGURATIONS.contains(&configuration)
 }
@@ -25,7 +25,7 @@ mod tests {
     use super::super::{Event, parse};
     use serde_json::json;
 
-    /// As v1.8.0 wrote it into Kafka, with the object's part changed.
+    /// The message that v1.8.0 wrote into Kafka, with another value of `object`.
     fn event(object: serde_json::Value) -> Event {
         let message = json!({ "Records": [{
             "eventVersion": "2.2", "eventSource": "aws:s3", "awsRegion": "us-east-1",
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_taken_as_it_stands() {
+    fn a_key_is_not_decoded() {
         for key in ["a+b.jpg", "per%2Fcent%20.jpg", "a b/ü+1%2F.jpg", "100%.jpg"] {
             let object = json!({ "key": key, "size": 7, "eTag": "\"e\"", "versionId": null, "sequencer": "1" });
             assert_eq!(event(object).key, key);
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_says_nothing_of_its_size_and_version() {
+    fn a_copy_has_neither_size_nor_version() {
         let object =
             json!({ "key": "a", "size": 0, "eTag": "\"e\"", "versionId": "", "sequencer": "A" });
         let found = event(object);
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn its_test_event_announces_nothing() {
+    fn its_test_event_has_no_entries() {
         let test = br#"{"Bucket":"Test-Bucket","Event":"s3:TestEvent","Service":"S3","Time":"2026-11-25T15:04:05Z"}"#;
         assert!(parse(test, 10).unwrap().is_empty());
     }

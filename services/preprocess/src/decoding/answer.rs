@@ -1,12 +1,12 @@
-//! What a worker says of an image: one piece of bytes. The length of a JSON as four bytes, the JSON, then the tensor and the
-//! thumbnail as they are.
+//! The format of a decoder's answer: the length of a JSON object as a little-endian u32, the object, the tensor, the
+//! thumbnail.
 
 use crate::recipe::{Made, Took};
 use bytes::{Buf as _, Bytes};
 use serde::{Deserialize, Serialize};
 use sightline_stream::Rejection;
 
-/// What goes before the bytes.
+/// The JSON object. `pixels` and `thumbnail` are lengths in bytes.
 #[derive(Debug, Serialize, Deserialize)]
 enum Head {
     Made {
@@ -21,7 +21,7 @@ enum Head {
     },
 }
 
-/// The parts, in their order.
+/// The answer in parts, to be concatenated in this order.
 pub(crate) fn encode(made: Result<Made, Rejection>) -> Vec<Bytes> {
     let (head, bodies) = match made {
         Ok(made) => {
@@ -44,8 +44,7 @@ pub(crate) fn encode(made: Result<Made, Rejection>) -> Vec<Bytes> {
     head.into_iter().chain(bodies).collect()
 }
 
-/// None for bytes that no worker writes which does what it should. The pixels and the thumbnail are parts of `answer`, not
-/// copies.
+/// Reads an answer; `None` if its format is wrong. The pixels and the thumbnail refer to `answer` and are not copied.
 pub(crate) fn decode(mut answer: Bytes) -> Option<Result<Made, Rejection>> {
     let length = answer.try_get_u32_le().ok()?;
     let json = split(&mut answer, length as usize)?;
@@ -94,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_is_decoded() {
+    fn answers_read_back() {
         assert_eq!(
             decode(encode(Ok(made())).concat().into()).unwrap().unwrap(),
             made()
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_of_it_is_nothing() {
+    fn an_answer_of_another_length_is_refused() {
         let whole = Bytes::from(encode(Ok(made())).concat());
         for end in 0..whole.len() {
             assert!(decode(whole.slice(..end)).is_none(), "{end}");

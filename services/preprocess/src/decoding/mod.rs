@@ -1,13 +1,13 @@
-//! Where images are decoded: in processes of their own, or in this one.
+//! Decoding, in separate processes or in threads of this one.
 
 mod answer;
+mod budget;
 #[cfg(target_os = "linux")]
 mod process;
-mod room;
 
+pub(crate) use budget::Budget;
 #[cfg(target_os = "linux")]
 pub use process::decode_if_asked;
-pub(crate) use room::Room;
 
 use crate::{
     metrics::PictureMetrics,
@@ -18,27 +18,28 @@ use sightline_contracts::Reason;
 use sightline_stream::{Clock, Rejection};
 use std::sync::Arc;
 
-/// Memory that a decoder has without asking: enough for an image of two to ten megapixels, by its kind.
+/// Memory that a decoder may use without a grant, in bytes: enough for an image of two to ten megapixels, depending on
+/// its format.
 pub(crate) const ALLOWANCE: u64 = 32 << 20;
 
-/// Whether this process was started to decode for another: on this system none is.
+/// Always `None`: on this system no process is started to decode.
 #[cfg(not(target_os = "linux"))]
 pub fn decode_if_asked() -> Option<std::process::ExitCode> {
     None
 }
 
-/// Takes one image at a time; each thread of the pool has one.
+/// Decodes one image at a time. Each thread of the pool has a decoder.
 pub(crate) trait Decode: Send {
-    /// Waits for memory where the image needs much; `clock` stands still meanwhile.
+    /// Decodes an image, and waits for memory if it needs more than [`ALLOWANCE`]. `clock` is stopped while it waits.
     fn decode(&mut self, bytes: &[u8], clock: &Clock) -> Result<Made, Undone>;
 }
 
-/// Why nothing came of an image.
+/// Why an image was not decoded.
 #[derive(Debug)]
 pub(crate) enum Undone {
-    /// It is to blame.
+    /// Because of the image itself.
     Rejected(Rejection),
-    /// Something else is: try again.
+    /// For another reason; another attempt may succeed.
     Later(String),
 }
 
@@ -60,30 +61,30 @@ pub(crate) trait Decoders: Send + Sync {
     fn decoder(self: Arc<Self>) -> Box<dyn Decode>;
 }
 
-/// What the settings ask for. `memory` is what images may take while they are decoded, all together, in bytes.
+/// Starts decoders as the settings say. `memory` is what all images together may take while they are decoded, in bytes.
 ///
 /// # Errors
-/// Where no process can be started, or none be confined.
+/// If no process can be started, or none can be confined.
 pub(crate) fn start(
     settings: &ImageSettings,
     recipe: Recipe,
     memory: u64,
     metrics: &PictureMetrics,
 ) -> anyhow::Result<Arc<dyn Decoders>> {
-    let room = Arc::new(Room::new(memory, metrics.decode_memory.clone()));
+    let budget = Arc::new(Budget::new(memory, metrics.decode_memory.clone()));
     match settings.decode_isolation {
-        Isolation::Thread => Ok(Arc::new(InThread { recipe, room })),
+        Isolation::Thread => Ok(Arc::new(InThread { recipe, budget })),
         #[cfg(target_os = "linux")]
-        Isolation::Process => process::start(settings, &recipe, room, metrics),
+        Isolation::Process => process::start(settings, &recipe, budget, metrics),
         #[cfg(not(target_os = "linux"))]
         Isolation::Process => anyhow::bail!("decoding in processes needs Linux"),
     }
 }
 
-/// Decodes on the thread itself: a decoder that is fooled takes the service with it.
+/// Decodes on the thread itself, so a crash of the decoder ends the service.
 pub(crate) struct InThread {
     recipe: Recipe,
-    room: Arc<Room>,
+    budget: Arc<Budget>,
 }
 
 impl Decoders for InThread {
@@ -94,7 +95,7 @@ impl Decoders for InThread {
 
 impl Decode for Arc<InThread> {
     fn decode(&mut self, bytes: &[u8], clock: &Clock) -> Result<Made, Undone> {
-        let mut asked = Asked::of(&self.room, clock);
+        let mut asked = Asked::of(&self.budget, clock);
         let made = self.recipe.make(bytes, &mut |needed| asked.ask(needed));
         match asked.refused() {
             Some(undone) => Err(undone),
@@ -103,39 +104,39 @@ impl Decode for Arc<InThread> {
     }
 }
 
-/// One image's question for memory.
+/// One image's request for memory.
 struct Asked<'a> {
-    room: &'a Room,
+    budget: &'a Budget,
     clock: &'a Clock,
-    /// Held until the image is done with.
-    place: Option<room::Place<'a>>,
-    /// What it needs and there never is.
+    /// Held until the image is decoded.
+    grant: Option<budget::Grant<'a>>,
+    /// Bytes that were asked for and exceed the whole budget.
     refused: Option<u64>,
 }
 
 impl<'a> Asked<'a> {
-    fn of(room: &'a Room, clock: &'a Clock) -> Self {
+    fn of(budget: &'a Budget, clock: &'a Clock) -> Self {
         Self {
-            room,
+            budget,
             clock,
-            place: None,
+            grant: None,
             refused: None,
         }
     }
 
-    /// Waits for so many bytes; false where there never are.
+    /// Waits for this many bytes; false if they exceed the budget.
     fn ask(&mut self, needed: u64) -> bool {
         let _waiting = self.clock.stop();
-        self.place = self.room.take(needed);
-        self.refused = self.place.is_none().then_some(needed);
-        self.place.is_some()
+        self.grant = self.budget.take(needed);
+        self.refused = self.grant.is_none().then_some(needed);
+        self.grant.is_some()
     }
 
     fn refused(&self) -> Option<Undone> {
         let needed = self.refused?;
         let error = format!(
             "decoding it takes {needed} bytes of memory, more than the limit of {} (--decode-memory)",
-            self.room.total()
+            self.budget.total()
         );
         Some(Undone::rejected(Reason::DecodeLimit, error))
     }

@@ -1,6 +1,6 @@
-//! Decoding in processes of their own: whatever an image does to one of them, the service and the other images go on.
+//! Decoding in separate processes. If an image crashes a process, the service and the other images are not affected.
 
-use super::{ALLOWANCE, Asked, Decode, Decoders, Room, Undone, answer};
+use super::{ALLOWANCE, Asked, Budget, Decode, Decoders, Undone, answer};
 use crate::{
     metrics::{Deaths, PictureMetrics},
     recipe::{Made, Recipe},
@@ -13,13 +13,13 @@ use sightline_sandbox::{Failure, Job, Limits, Program, Spawner, Worker, serve_if
 use sightline_stream::{Clock, Rejection, with_causes};
 use std::{process::ExitCode, sync::Arc};
 
-/// Where this process was started to decode for a service: does so until the service is gone. The first line of the
-/// `main` of every program that runs this service.
+/// Decodes until the service ends, if this process was started as a decoder; else returns `None` at once. Every program
+/// that runs this service calls it first in its `main`.
 pub fn decode_if_asked() -> Option<ExitCode> {
     serve_if_asked(job())
 }
 
-/// The head of a request is the recipe, the body the image.
+/// What a decoder does: the head of a request is the recipe as JSON, the body is the image.
 fn job() -> impl Job<Bytes> {
     let mut known: Option<(Vec<u8>, Recipe)> = None;
     move |head: &[u8], body: &[u8], ask: &mut dyn FnMut(u64) -> bool| {
@@ -37,21 +37,21 @@ fn job() -> impl Job<Bytes> {
     }
 }
 
-/// The processes of the service.
+/// What all decoder processes share.
 pub(crate) struct Processes {
     spawner: Spawner,
-    /// JSON, as the requests carry it.
+    /// As JSON, for the requests.
     recipe: Vec<u8>,
     shape: [usize; 3],
-    room: Arc<Room>,
+    budget: Arc<Budget>,
     deaths: Deaths,
 }
 
-/// Starts one, to see that it can be done.
+/// Starts a first process, to check that it is possible.
 pub(crate) fn start(
     settings: &ImageSettings,
     recipe: &Recipe,
-    room: Arc<Room>,
+    budget: Arc<Budget>,
     metrics: &PictureMetrics,
 ) -> anyhow::Result<Arc<dyn Decoders>> {
     let program = match &settings.decode_program {
@@ -78,7 +78,7 @@ pub(crate) fn start(
         spawner,
         recipe: serde_json::to_vec(recipe)?,
         shape: [3, height, width],
-        room,
+        budget,
         deaths: metrics.deaths.clone(),
     }))
 }
@@ -92,10 +92,10 @@ impl Decoders for Processes {
     }
 }
 
-/// One thread's process.
+/// The decoder of one thread: a process.
 struct InProcess {
     processes: Arc<Processes>,
-    /// None before the first image, and after one that the process died of.
+    /// `None` before the first image, and after an image that ended the process.
     worker: Option<Worker>,
 }
 
@@ -103,7 +103,7 @@ impl Decode for InProcess {
     fn decode(&mut self, bytes: &[u8], clock: &Clock) -> Result<Made, Undone> {
         loop {
             match self.once(bytes, clock)? {
-                // What the allocator kept of earlier images may have been in this one's way.
+                // The allocator may have kept memory of earlier images: try once more in a fresh process.
                 Err(Died {
                     of: Failure::Memory { .. },
                     fresh: false,
@@ -115,10 +115,10 @@ impl Decode for InProcess {
     }
 }
 
-/// A process gave no answer.
+/// A process that ended without an answer.
 struct Died {
     of: Failure,
-    /// It had worked on no image before.
+    /// Whether this was its first image.
     fresh: bool,
 }
 
@@ -129,7 +129,7 @@ impl InProcess {
             Some(worker) => (worker, false),
             None => (processes.worker()?, true),
         };
-        let mut asked = Asked::of(&processes.room, clock);
+        let mut asked = Asked::of(&processes.budget, clock);
         let answer = worker.call(&processes.recipe, bytes, &mut |needed| asked.ask(needed));
         let lives = match &answer {
             Ok(_) => true,
@@ -149,7 +149,7 @@ impl Processes {
         self.spawner.take().map_err(failed)
     }
 
-    /// What the death of a decoder means for its image.
+    /// What happens to the image whose decoder died.
     fn undone(&self, failure: Failure) -> Undone {
         self.deaths.count(&failure);
         let text = with_causes(&failure);
@@ -164,7 +164,7 @@ impl Processes {
         }
     }
 
-    /// The answer, if it is one that fits what was asked for: a worker may have been taken over.
+    /// Reads an answer and checks its shape and length, because a hostile image may control the process.
     fn read(&self, answer: Bytes) -> Result<Made, Undone> {
         let made = answer::decode(answer);
         let values: usize = self.shape.iter().product();

@@ -1,11 +1,11 @@
-//! Memory that images may take while they are decoded, all together.
+//! The memory that all images together may take while they are decoded.
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 use prometheus_client::metrics::gauge::Gauge;
 
-/// A number of bytes, handed out in the order in which they are asked for, so that a large image gets its turn.
+/// A number of bytes, granted in the order of the requests, so that a large image is not overtaken for ever.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct Budget {
     total: u64,
     state: Mutex<State>,
     changed: Condvar,
@@ -15,13 +15,14 @@ pub(crate) struct Room {
 #[derive(Debug)]
 struct State {
     free: u64,
-    /// Numbers of whoever comes next, and of whoever is first in the line.
+    /// The number of the next request.
     next: u64,
+    /// The number of the oldest request that waits.
     first: u64,
 }
 
-impl Room {
-    /// `taken` shows the bytes that are handed out.
+impl Budget {
+    /// A budget of `total` bytes. `taken` shows the bytes that are granted.
     pub fn new(total: u64, taken: Gauge) -> Self {
         let state = State {
             free: total,
@@ -40,12 +41,12 @@ impl Room {
         self.total
     }
 
-    /// Waits until there are so many bytes; none where there never are.
-    pub fn take(&self, bytes: u64) -> Option<Place<'_>> {
+    /// Waits until this many bytes are free; `None` if they exceed the whole budget.
+    pub fn take(&self, bytes: u64) -> Option<Grant<'_>> {
         if bytes > self.total {
             return None;
         }
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let number = state.next;
         state.next += 1;
         self.changed.wait_while(&mut state, |state| {
@@ -56,26 +57,25 @@ impl Room {
         drop(state);
         self.changed.notify_all();
         self.taken.inc_by(bytes as i64);
-        Some(Place { room: self, bytes })
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
+        Some(Grant {
+            budget: self,
+            bytes,
+        })
     }
 }
 
-/// Bytes that are an image's, until this is dropped.
+/// Bytes that an image may use until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Place<'a> {
-    room: &'a Room,
+pub(crate) struct Grant<'a> {
+    budget: &'a Budget,
     bytes: u64,
 }
 
-impl Drop for Place<'_> {
+impl Drop for Grant<'_> {
     fn drop(&mut self) {
-        self.room.state().free += self.bytes;
-        self.room.changed.notify_all();
-        self.room.taken.dec_by(self.bytes as i64);
+        self.budget.state.lock().free += self.bytes;
+        self.budget.changed.notify_all();
+        self.budget.taken.dec_by(self.bytes as i64);
     }
 }
 
@@ -85,31 +85,31 @@ mod tests {
     use std::{sync::mpsc::sync_channel, thread, time::Duration};
 
     #[test]
-    fn more_than_there_is_never_fits() {
-        let room = Room::new(10, Gauge::default());
-        assert!(room.take(11).is_none());
-        assert!(room.take(10).is_some());
-        assert!(room.take(10).is_some());
+    fn more_than_the_budget_is_never_granted() {
+        let budget = Budget::new(10, Gauge::default());
+        assert!(budget.take(11).is_none());
+        assert!(budget.take(10).is_some());
+        assert!(budget.take(10).is_some());
     }
 
     #[test]
-    fn a_large_one_is_not_overtaken() {
-        let room = Room::new(10, Gauge::default());
+    fn a_large_request_is_not_overtaken() {
+        let budget = Budget::new(10, Gauge::default());
         let (order, came) = sync_channel(2);
-        let held = room.take(6);
+        let held = budget.take(6);
         let come = |name, bytes| {
-            let place = room.take(bytes);
+            let grant = budget.take(bytes);
             order.send(name).unwrap();
-            drop(place);
+            drop(grant);
         };
         thread::scope(|scope| {
             scope.spawn(|| come("large", 8));
-            while room.state().next < 2 {
+            while budget.state.lock().next < 2 {
                 thread::yield_now();
             }
-            // It would fit, and waits for its turn.
+            // It would fit, but the large one asked first.
             scope.spawn(|| come("small", 3));
-            while room.state().next < 3 {
+            while budget.state.lock().next < 3 {
                 thread::yield_now();
             }
             assert!(came.recv_timeout(Duration::from_millis(20)).is_err());
@@ -117,6 +117,6 @@ mod tests {
             assert_eq!(came.recv().unwrap(), "large");
             assert_eq!(came.recv().unwrap(), "small");
         });
-        assert_eq!(room.state().free, 10);
+        assert_eq!(budget.state.lock().free, 10);
     }
 }

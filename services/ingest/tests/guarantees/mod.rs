@@ -1,6 +1,6 @@
-//! What the stage promises of any bytes at all; the fuzz target `notification` holds it to the same.
+//! What the stage guarantees for any bytes. The fuzz target `notification` checks the same.
 
-use sightline_contracts::{ImageRef, Topic};
+use sightline_contracts::{ImageRef, Thumbnail, Topic};
 use sightline_ingest::{Ingest, admission::Admission};
 use sightline_stream::{Outcome, Record};
 
@@ -10,14 +10,15 @@ fn stage() -> Ingest {
     Ingest::unregistered(Admission {
         buckets: vec!["images".into()],
         max_records: MAX_RECORDS,
-        max_object_bytes: 32 << 20,
-        thumbnail_prefix: "thumbnails/".into(),
+        max_object_bytes: ImageRef::DEFAULT_MAX_BYTES,
+        thumbnail_prefix: Thumbnail::DEFAULT_PREFIX.into(),
     })
 }
 
-/// Panics where a promise is broken: a notification ends as rejected or done, at most an output a record; what is let in is
-/// what the settings name; and what is put back alone is rejected, so that it does not go round for ever.
-pub fn hold(bytes: &[u8]) {
+/// Panics if a guarantee does not hold: a notification ends as rejected or done, with at most one output a record; only
+/// objects that the settings allow are admitted; a record that is written back alone is rejected, so that it does not
+/// circulate.
+pub fn check(bytes: &[u8]) {
     let stage = stage();
     let record = |value| Record::new(Topic::Ingest, None, Some(value));
     let outputs = match stage.ingest(&record(bytes.to_vec().into())) {
@@ -29,9 +30,9 @@ pub fn hold(bytes: &[u8]) {
     for output in outputs {
         let value = output.value.unwrap_or_default();
         if output.topic == Topic::Images.name() {
-            let image = ImageRef::from_json(&value).expect("a reference that reads back");
+            let image = ImageRef::from_json(&value).expect("the reference can be read");
             assert_eq!(image.bucket, "images");
-            assert!((1..=1024).contains(&image.key.len()));
+            assert!((1..=ImageRef::MAX_KEY_BYTES).contains(&image.key.len()));
             assert!(!image.key.chars().any(char::is_control));
         } else {
             let again = stage.ingest(&record(value));
