@@ -1,8 +1,8 @@
-//! Tensors in, predictions out.
+//! The service infer reads tensors and writes predictions.
 //!
 //! Every tensor of the topic `tensors` becomes a [`PredictionMessage`](sightline_contracts::PredictionMessage) in
-//! `predictions`, or a dead letter. The loop hands over many records at once; the model's engine computes them in
-//! batches. The service joins its consumer group when the model is loaded and warm, not before.
+//! `predictions`, or a dead letter. The loop passes many records to the stage at once, and the model's engine computes
+//! them in batches. The service joins its consumer group after the model is loaded and warmed up.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod metrics;
@@ -27,7 +27,7 @@ const SPEC: Spec = Spec {
 /// Runs the service until the shutdown, and until what is in flight is committed.
 ///
 /// # Errors
-/// Where the model can't be found, loaded or warmed up, and those of [`run_stage`].
+/// If the model can't be found, loaded or warmed up, and those of [`run_stage`].
 pub async fn run(settings: Settings, context: Context) -> anyhow::Result<()> {
     let stage = Infer::start(&settings.model, &settings.storage, &context.telemetry);
     run_stage(SPEC, settings.stream, stage, &context).await

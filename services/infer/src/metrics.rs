@@ -1,4 +1,4 @@
-//! What the engine's batches look like; everything else is measured by the loop.
+//! Metrics of the model's batches. The loop of `sightline-stream` has the others.
 
 use prometheus_client::{
     metrics::{
@@ -9,7 +9,7 @@ use prometheus_client::{
 };
 use sightline_model::Batch;
 
-/// Clones share their values.
+/// Sizes and times of batches, and the length of the model's queue. Clones share their values.
 #[derive(Debug, Clone)]
 pub struct BatchMetrics {
     images: Histogram,
@@ -19,6 +19,7 @@ pub struct BatchMetrics {
 }
 
 impl BatchMetrics {
+    /// Metrics that `registry` exports.
     pub fn register(registry: &mut Registry) -> Self {
         let seconds = || Histogram::new(exponential_buckets(0.0005, 2.0, 16));
         let metrics = Self {
@@ -53,12 +54,14 @@ impl BatchMetrics {
         metrics
     }
 
+    /// Records one batch.
     pub fn observe(&self, batch: Batch) {
         self.images.observe(batch.size as f64);
         self.queue_wait.observe(batch.queue_wait.as_secs_f64());
         self.compute.observe(batch.compute_time.as_secs_f64());
     }
 
+    /// Sets the number of images that wait for the model.
     pub fn waiting(&self, images: usize) {
         self.waiting.set(images as i64);
     }

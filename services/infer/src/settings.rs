@@ -1,4 +1,4 @@
-//! The settings of the service.
+//! The settings of infer.
 
 use anyhow::Context;
 use clap::{Args, Parser};
@@ -15,7 +15,7 @@ use std::{fs, num::NonZero, path::PathBuf, time::Duration};
 pub struct Settings {
     #[command(flatten)]
     pub model: ModelSettings,
-    #[command(flatten, next_help_heading = "S3, for weights that lie there")]
+    #[command(flatten, next_help_heading = "S3, for a model that is stored there")]
     pub storage: StorageSettings,
     #[command(flatten)]
     pub stream: Config,
@@ -45,18 +45,18 @@ pub struct ModelSettings {
     /// Where the model runs: cpu, cuda or cuda:N
     #[arg(long, env = "SIGHTLINE_DEVICE", default_value = "cpu")]
     pub device: Device,
-    /// Numbers that convolutions multiply on a CPU: f32; or bf16 where the processor has AVX512-BF16, faster; or int8
-    /// where it has AVX512-VNNI, fastest, with ranges of activations as `sightline calibrate` measures them
+    /// Precision of the convolutions on a CPU: f32; bf16, which is faster and needs AVX512-BF16; or int8, which is the
+    /// fastest and needs AVX512-VNNI and the calibration ranges that `sightline calibrate` measures
     #[arg(long, env = "SIGHTLINE_PRECISION", default_value = "f32")]
     pub precision: Precision,
-    /// Ranges of activations for int8; by default what lies beside the weights: int8.json in their folder or prefix,
+    /// Calibration ranges for int8; by default the file beside the weights: int8.json in their folder or prefix, or
     /// NAME.int8.json beside NAME.safetensors
     #[arg(long, env = "SIGHTLINE_CALIBRATION", value_name = "FILE")]
     pub calibration: Option<PathBuf>,
-    /// Threads that compute; by default the cores that the process may use
+    /// Threads that compute; by default as many as the process may use cores
     #[arg(long, env = "SIGHTLINE_THREADS", value_name = "N")]
     pub threads: Option<NonZero<usize>>,
-    /// Most images computed together
+    /// Largest number of images in a batch
     #[arg(
         long,
         env = "SIGHTLINE_MAX_BATCH",
@@ -64,14 +64,14 @@ pub struct ModelSettings {
         default_value = "8"
     )]
     pub max_batch: NonZero<usize>,
-    /// Time that an image which came while the model was busy may wait for others to fill its batch; one that finds the
-    /// model idle is computed at once
+    /// Longest time that an image waits for more images to fill its batch; when the model is idle, an image is computed at
+    /// once
     #[arg(long, env = "SIGHTLINE_MAX_WAIT", value_parser = duration, value_name = "DURATION", default_value = "5ms")]
     pub max_wait: Duration,
     /// The former name of --max-wait
     #[arg(long, env = "SIGHTLINE_MAX_WAIT_MS", value_name = "MS", hide = true)]
     pub max_wait_ms: Option<u64>,
-    /// Most images that wait for the model
+    /// Largest number of images that wait for the model
     #[arg(
         long,
         env = "SIGHTLINE_MAX_QUEUE",
@@ -79,7 +79,7 @@ pub struct ModelSettings {
         default_value = "64"
     )]
     pub max_queue: NonZero<usize>,
-    /// Classes a prediction names; by default as many as the manifest says
+    /// Number of classes in a prediction; by default the manifest's top_k
     #[arg(long, env = "SIGHTLINE_TOP_K", value_name = "CLASSES")]
     pub top_k: Option<NonZero<usize>>,
 }
@@ -94,7 +94,7 @@ fn sha256(text: &str) -> Result<String, String> {
 }
 
 impl ModelSettings {
-    /// How the weights are to be loaded; reads the files of labels and ranges.
+    /// How the model is loaded. Reads the files of labels and calibration ranges.
     pub(crate) fn options(&self) -> anyhow::Result<Options> {
         let labels = self.labels.as_ref().map(|path| {
             let what = path.display().to_string();
@@ -130,7 +130,7 @@ impl ModelSettings {
         }
     }
 
-    /// A sentence for each setting that can't work.
+    /// One sentence for each setting that cannot work, with the name of its flag.
     pub fn problems(&self) -> Vec<String> {
         let files = [
             ("--labels", &self.labels),

@@ -1,4 +1,4 @@
-//! A tensor's way through the stage.
+//! The stage: turns a tensor into a prediction.
 
 use crate::metrics::BatchMetrics;
 use bytes::Bytes;
@@ -18,6 +18,7 @@ pub struct Infer {
 }
 
 impl Infer {
+    /// A stage on a running engine.
     pub fn new(engine: Arc<Engine>, metrics: BatchMetrics) -> Self {
         let model = engine.model();
         let model = ModelInfo {
@@ -53,7 +54,7 @@ impl Infer {
             .collect()
     }
 
-    /// A tensor of the right shape may still have been made for other weights, whose answer to it means nothing.
+    /// Rejects a tensor that was preprocessed for another model. Its shape may fit, but its prediction would be wrong.
     fn check(&self, theirs: &Preprocessing) -> Result<(), Outcome> {
         let ours = &self.engine.model().manifest().preprocessing;
         if theirs == ours {

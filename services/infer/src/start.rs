@@ -1,4 +1,4 @@
-//! From settings to a stage with a warm model.
+//! Builds the stage from the settings, with a model that is warmed up.
 
 use crate::{BatchMetrics, Infer, ModelSettings, weights};
 use anyhow::Context as _;
@@ -11,11 +11,11 @@ use std::{
 };
 
 impl Infer {
-    /// Fetches the weights, builds the model and warms it up. From the first moment the process's health checks say how far
-    /// that is.
+    /// Fetches the weights, builds the model and warms it up. Meanwhile the process's health checks report that the model
+    /// is not ready.
     ///
     /// # Errors
-    /// Where the model can't be found, loaded or warmed up.
+    /// If the model can't be found, loaded or warmed up.
     pub async fn start(
         model: &ModelSettings,
         storage: &StorageSettings,
@@ -24,13 +24,13 @@ impl Infer {
         let watched = watch(&telemetry.health);
         let metrics = BatchMetrics::register(&mut telemetry.registry());
         let engine = Arc::new(engine(model, storage, metrics.clone()).await?);
-        // Set once: nothing else holds this cell.
+        // Nothing else sets this cell, so it is empty.
         let _ = watched.set(Arc::downgrade(&engine));
         Ok(Self::new(engine, metrics))
     }
 }
 
-/// The engine as the health checks see it; empty until it is warm.
+/// The engine, for the health checks; empty until the model is warmed up.
 type Watched = Arc<OnceLock<Weak<Engine>>>;
 
 fn watch(health: &Health) -> Watched {

@@ -1,14 +1,14 @@
-//! A model from S3, which the crates that read models do not know.
+//! Downloads a model from S3, because the crates manifest and model do not use S3.
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use sightline_manifest::{InBucket, Location, Source};
 use sightline_storage::{Error, Objects, StorageSettings, Store};
 
-/// The source to load; what is in S3 is downloaded first.
+/// The source of a model. A model in S3 is downloaded first.
 ///
 /// # Errors
-/// Where no S3 client can be made, or an object that must be there can't be had.
+/// If no S3 client can be made, or a required object can't be read.
 pub async fn source(model: &Location, storage: &StorageSettings) -> anyhow::Result<Source> {
     match model {
         Location::Here(source) => Ok(source.clone()),
@@ -21,10 +21,10 @@ pub async fn source(model: &Location, storage: &StorageSettings) -> anyhow::Resu
     }
 }
 
-/// Reads weights, manifest and calibration.
+/// Downloads the weights, the manifest and, if there is one, the calibration.
 ///
 /// # Errors
-/// Where one that must be there can't be had.
+/// If the weights or the manifest can't be read.
 pub async fn download(objects: &impl Objects, place: &InBucket) -> Result<Source, Error> {
     let get = async |key: String, limit| -> Result<Bytes, Error> {
         Ok(objects.get(&place.bucket, &key, None, limit).await?.bytes)
@@ -35,7 +35,7 @@ pub async fn download(objects: &impl Objects, place: &InBucket) -> Result<Source
     };
     let weights = get(place.weights(), InBucket::MAX_WEIGHTS).await?;
     let calibration = match place.calibration() {
-        Some(key) => if_there(get(key, InBucket::MAX_MANIFEST).await)?,
+        Some(key) => optional(get(key, InBucket::MAX_MANIFEST).await)?,
         None => None,
     };
     Ok(Source::Bytes {
@@ -46,8 +46,8 @@ pub async fn download(objects: &impl Objects, place: &InBucket) -> Result<Source
     })
 }
 
-/// Denied is what S3 says of a missing object to those who may not list.
-fn if_there(got: Result<Bytes, Error>) -> Result<Option<Bytes>, Error> {
+/// `None` for a missing object. S3 answers "denied" for a missing object if the client may not list the bucket.
+fn optional(got: Result<Bytes, Error>) -> Result<Option<Bytes>, Error> {
     match got {
         Ok(bytes) => Ok(Some(bytes)),
         Err(Error::NotFound { .. } | Error::Denied { .. }) => Ok(None),

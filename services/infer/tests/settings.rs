@@ -1,4 +1,4 @@
-//! Wrong settings: all that is wrong is said, and the exit status is 2.
+//! Wrong settings: the program prints every problem and exits with 2.
 #![allow(clippy::unwrap_used)]
 
 use std::process::Command;
@@ -17,7 +17,7 @@ fn infer(arguments: &[&str]) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn all_wrong_values_are_said_at_once() {
+fn all_wrong_values_are_reported_at_once() {
     let wrong = [
         ("--model", "ftp://x"),
         ("--weights-sha256", "abc"),
@@ -38,7 +38,7 @@ fn all_wrong_values_are_said_at_once() {
 }
 
 #[test]
-fn files_that_are_not_there_are_said_before_anything_starts() {
+fn missing_files_are_reported_before_anything_starts() {
     let (status, _, errors) = infer(&[
         "--model",
         "/nowhere/weights",

@@ -1,4 +1,4 @@
-//! Records in, outcomes out, with the bundled model.
+//! The stage with the bundled model: records and their outcomes.
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
@@ -148,7 +148,7 @@ async fn records_at_once_are_computed_in_batches() {
 }
 
 #[tokio::test]
-async fn what_is_no_tensor_is_malformed_and_what_does_not_fit_has_the_wrong_shape() {
+async fn bytes_that_are_no_tensor_are_malformed_and_other_sizes_have_the_wrong_shape() {
     let mut registry = Registry::default();
     let stage = stage(&mut registry);
     let empty = Record::new(Topic::Tensors, None, None);
@@ -167,7 +167,7 @@ async fn what_is_no_tensor_is_malformed_and_what_does_not_fit_has_the_wrong_shap
 }
 
 #[tokio::test]
-async fn a_tensor_made_for_other_weights_is_rejected_however_well_its_shape_fits() {
+async fn a_tensor_that_was_preprocessed_for_another_model_is_rejected() {
     let mut registry = Registry::default();
     let stage = stage(&mut registry);
     let mut stretched = grey();

@@ -1,4 +1,4 @@
-//! Weights from a server that speaks S3.
+//! Models from an S3 server.
 #![allow(clippy::unwrap_used)]
 
 use sightline_infer::weights::{download, source};
@@ -17,7 +17,7 @@ fn bundled(file: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_prefix_and_a_single_file() {
+async fn a_model_is_loaded_from_a_prefix_or_a_single_object() {
     let folder = tempfile::tempdir().unwrap();
     let keys = sightline_objectstore::Credentials {
         access_key: "key".into(),
@@ -53,12 +53,12 @@ async fn a_prefix_and_a_single_file() {
         let model = load(&source, &Options::default()).unwrap();
         assert_eq!(model.weights_sha256(), reference.weights_sha256());
         assert_eq!(model.manifest(), reference.manifest());
-        // With the ranges that lie there too, unless the processor lacks the instructions.
-        let bytes = Options {
+        // int8 uses the calibration of the same prefix, unless the processor lacks the instructions.
+        let int8 = Options {
             precision: Precision::Int8,
             ..Options::default()
         };
-        if let Err(error) = load(&source, &bytes) {
+        if let Err(error) = load(&source, &int8) {
             assert!(format!("{error:?}").contains("AVX512-VNNI"), "{error:?}");
         }
     }
@@ -78,7 +78,7 @@ async fn a_prefix_and_a_single_file() {
 }
 
 #[tokio::test]
-async fn a_bucket_of_its_own_needs_no_prefix() {
+async fn the_prefix_may_be_empty() {
     let store = Memory::default();
     store.create_bucket("b").await.unwrap();
     for file in FILES {
@@ -96,7 +96,7 @@ async fn a_bucket_of_its_own_needs_no_prefix() {
 }
 
 #[test]
-fn what_is_no_source_is_refused() {
+fn texts_that_are_no_source_are_refused() {
     for text in ["s3://", "s3:///key", "gs://bucket/x", "hf:nobody"] {
         assert!(text.parse::<Location>().is_err(), "{text}");
     }

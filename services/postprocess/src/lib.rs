@@ -1,7 +1,7 @@
-//! Predictions in, thumbnails and result events out.
+//! The service postprocess reads predictions, stores thumbnails and writes result events.
 //!
-//! The thumbnail is put before the result is committed, and the same image always puts the same bytes under the same
-//! key, so that a repetition after a crash changes nothing.
+//! It stores a thumbnail before it commits the result. An image's thumbnail always has the same key and the same bytes,
+//! so storing it again after a crash changes nothing.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod settings;
@@ -24,7 +24,7 @@ const SPEC: Spec = Spec {
 /// Runs the service until the shutdown, and until what is in flight is committed.
 ///
 /// # Errors
-/// Where no S3 client can be made, and those of [`run_stage`].
+/// If no S3 client can be made, and those of [`run_stage`].
 pub async fn run(settings: Settings, context: Context) -> anyhow::Result<()> {
     let stage = Postprocess::start(settings.storage, settings.thumbnails, &context.telemetry);
     run_stage(SPEC, settings.stream, stage, &context).await

@@ -1,4 +1,4 @@
-//! The settings of the service.
+//! The settings of postprocess.
 
 use crate::Thumbnails;
 use clap::Parser;

@@ -1,4 +1,4 @@
-//! From a prediction to a thumbnail and a result event.
+//! The stage: turns a prediction into a thumbnail and a result event.
 
 use crate::Thumbnails;
 use anyhow::Context as _;
@@ -12,7 +12,7 @@ use sightline_stream::{Outcome, Output, Record, Stage, with_causes};
 use sightline_telemetry::Telemetry;
 use std::sync::Arc;
 
-/// The stage function, with where thumbnails go.
+/// The stage, with its S3 client.
 pub struct Postprocess {
     store: Arc<dyn Objects>,
     thumbnails: Thumbnails,
@@ -20,10 +20,10 @@ pub struct Postprocess {
 }
 
 impl Postprocess {
-    /// With the S3 client that the settings describe, its calls measured.
+    /// Connects to S3 and makes the stage.
     ///
     /// # Errors
-    /// Where no client can be made.
+    /// If no S3 client can be made.
     pub async fn start(
         settings: StorageSettings,
         thumbnails: Thumbnails,
@@ -38,7 +38,7 @@ impl Postprocess {
         ))
     }
 
-    /// With a store that is there.
+    /// The stage on an object store.
     pub fn new(store: Arc<dyn Objects>, thumbnails: Thumbnails, registry: &mut Registry) -> Self {
         let stored = Counter::default();
         registry.register(
@@ -53,8 +53,9 @@ impl Postprocess {
         }
     }
 
-    /// A key that S3 does not take is this image's own fault. What else is left, after the SDK's own retries, may be mended
-    /// by an operator: a bucket, rights, credentials. It is tried until the budget is spent, or the circuit opens.
+    /// Stores a thumbnail. A key that S3 does not accept rejects the image. Other errors, after the SDK's own retries, may
+    /// be corrected by an operator (a missing bucket, rights, credentials), so they are retried until the attempts are
+    /// used up or the circuit opens.
     async fn put(&self, to: &Thumbnail, png: Bytes) -> Result<(), Outcome> {
         match self.store.put(&to.bucket, &to.key, png, "image/png").await {
             Ok(_) => {
@@ -84,8 +85,8 @@ impl Stage for Postprocess {
         record
             .span
             .record("image_id", tracing::field::display(image.id));
-        let place = self.thumbnails.place(&image, &labels[0]);
-        if let Some(to) = &place
+        let location = self.thumbnails.location(&image, &labels[0]);
+        if let Some(to) = &location
             && let Err(outcome) = self.put(to, thumbnail).await
         {
             return outcome;
@@ -96,7 +97,7 @@ impl Stage for Postprocess {
             image,
             model,
             labels,
-            thumbnail: place,
+            thumbnail: location,
         };
         Outcome::Done(vec![
             Output::new(Topic::Results, Some(key.into()), event.to_json()).notified_at(notified_ms),
@@ -110,8 +111,7 @@ mod tests {
     use sightline_contracts::{ImageId, ImageRef, Label, ModelInfo, Times};
     use sightline_storage::Memory;
 
-    /// Of the thumbnail.
-    fn key() -> String {
+    fn thumbnail_key() -> String {
         let id = ImageId::new("photos", "a b.jpg", "v");
         format!("small/a b.jpg_{id}_thumb.png")
     }
@@ -173,16 +173,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stores_the_thumbnail_and_says_where() {
+    async fn stores_the_thumbnail_and_writes_its_location() {
         let (outcome, store) = postprocess(&[], prediction("traffic light red")).await;
-        let place = event(outcome).thumbnail.unwrap();
+        let stored = event(outcome).thumbnail.unwrap();
         assert_eq!(
-            (place.bucket.as_str(), place.key.as_str()),
-            ("photos", key().as_str())
+            (stored.bucket.as_str(), stored.key.as_str()),
+            ("photos", thumbnail_key().as_str())
         );
         assert_eq!(
             store
-                .get(&place.bucket, &place.key, None, 10)
+                .get(&stored.bucket, &stored.key, None, 10)
                 .await
                 .unwrap()
                 .bytes,
@@ -191,17 +191,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_filter_spares_thumbnails_but_not_results() {
+    async fn the_label_filter_omits_thumbnails_but_not_results() {
         let (outcome, _) =
             postprocess(&["traffic light", "stop"], prediction("traffic light red")).await;
         assert!(event(outcome).thumbnail.is_some());
         let (outcome, store) = postprocess(&["traffic light", "stop"], prediction("bus")).await;
         assert_eq!(event(outcome).thumbnail, None);
-        assert!(store.get("photos", &key(), None, 10).await.is_err());
+        assert!(
+            store
+                .get("photos", &thumbnail_key(), None, 10)
+                .await
+                .is_err()
+        );
     }
 
     #[tokio::test]
-    async fn what_s3_calls_invalid_is_rejected_and_what_an_operator_can_mend_is_tried_again() {
+    async fn an_invalid_key_is_rejected_and_other_errors_are_retried() {
         let (outcome, _) = postprocess(&[], prediction_in("no/bucket", "bus")).await;
         assert!(matches!(outcome, Outcome::Reject(why) if why.reason == Reason::InvalidKey));
         let (outcome, _) = postprocess(&[], prediction_in("missing", "bus")).await;

@@ -1,12 +1,13 @@
-//! Which images get a thumbnail, and where it lies.
+//! Which images get a thumbnail, and where it is stored.
 
 use clap::Args;
 use sightline_contracts::{ImageRef, Label, Thumbnail};
 
+/// The settings of thumbnails.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Thumbnails")]
 pub struct Thumbnails {
-    /// What every thumbnail's key begins with; ingest must be given the same
+    /// Prefix of every thumbnail's key; must be the same for ingest
     #[arg(
         long,
         env = "SIGHTLINE_THUMBNAIL_PREFIX",
@@ -14,10 +15,11 @@ pub struct Thumbnails {
         default_value = Thumbnail::DEFAULT_PREFIX
     )]
     pub thumbnail_prefix: String,
-    /// Bucket of the thumbnails, whose keys then name the image's bucket too; each image's own where not given
+    /// Bucket of all thumbnails, whose keys then contain the image's bucket; by default each image's own bucket
     #[arg(long, env = "SIGHTLINE_THUMBNAIL_BUCKET", value_name = "BUCKET")]
     pub thumbnail_bucket: Option<String>,
-    /// Thumbnails only for images whose top label contains this text, several allowed; results come for all
+    /// Store thumbnails only for images whose top label contains this text; several texts are separated by commas. Results
+    /// are written for all images
     #[arg(
         long,
         env = "SIGHTLINE_LABEL_FILTER",
@@ -27,9 +29,9 @@ pub struct Thumbnails {
     pub label_filter: Vec<String>,
 }
 
-/// The longest name of a file, which is what many servers make of the part of a key behind its last slash.
+/// The longest file name. Many S3 servers store the part of a key after its last slash as a file name.
 const MAX_NAME_BYTES: usize = 255;
-/// The longest prefix: half of a key is left for what tells images apart to a reader.
+/// The longest prefix, in bytes: half of the longest key, so that enough of the image's key remains readable.
 const MAX_PREFIX_BYTES: usize = 512;
 
 impl Default for Thumbnails {
@@ -43,7 +45,7 @@ impl Default for Thumbnails {
 }
 
 impl Thumbnails {
-    /// Everything that is wrong with the settings, each a sentence that names its flag.
+    /// One sentence for each setting that cannot work, with the name of its flag.
     pub fn problems(&self) -> Vec<String> {
         let mut found = Vec::new();
         if self.thumbnail_bucket.as_deref() == Some("") {
@@ -60,8 +62,8 @@ impl Thumbnails {
         found
     }
 
-    /// Where the thumbnail of this image goes, if it gets one.
-    pub fn place(&self, image: &ImageRef, top: &Label) -> Option<Thumbnail> {
+    /// Where the image's thumbnail is stored; `None` if the label filter excludes it.
+    pub(crate) fn location(&self, image: &ImageRef, top: &Label) -> Option<Thumbnail> {
         let wanted = self.label_filter.is_empty()
             || self
                 .label_filter
@@ -78,7 +80,7 @@ impl Thumbnails {
 
     /// `{prefix}{key}_{id}_thumb.png`, with `{bucket}/` before the key where all thumbnails go to one bucket.
     ///
-    /// The id tells apart what the rest may not: revisions of a key, and keys cut to the length that S3 takes.
+    /// The id distinguishes revisions of one key, and keys that are equal after they are cut to S3's limit.
     fn key(&self, image: &ImageRef) -> String {
         let end = format!("_{}{}", image.id, Thumbnail::SUFFIX);
         let mut key = self.thumbnail_prefix.clone();
@@ -88,16 +90,16 @@ impl Thumbnails {
         }
         key.push_str(&image.key);
         cut(&mut key, ImageRef::MAX_KEY_BYTES - end.len());
-        let name = key.rfind('/').map_or(0, |slash| slash + 1);
-        let longest = name + MAX_NAME_BYTES - end.len();
-        // Ingest knows the thumbnail by the whole prefix.
+        let name_start = key.rfind('/').map_or(0, |slash| slash + 1);
+        let longest = name_start + MAX_NAME_BYTES - end.len();
+        // ingest recognizes thumbnails by the whole prefix.
         cut(&mut key, longest.max(self.thumbnail_prefix.len()));
         key.push_str(&end);
         key
     }
 }
 
-/// To this many bytes, or up to three less where a character would be cut in two.
+/// Cuts a text to this many bytes, or to up to three fewer so that no character is split.
 fn cut(text: &mut String, bytes: usize) {
     text.truncate(text.floor_char_boundary(bytes));
 }
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn two_revisions_of_a_key_keep_two_thumbnails() {
+    fn two_revisions_of_a_key_have_two_thumbnails() {
         let thumbnails = Thumbnails::default();
         let [first, second] =
             ["1", "2"].map(|version| thumbnails.key(&image("b", "a b.jpg", version)));
@@ -131,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn two_buckets_do_not_meet_in_the_one_of_the_thumbnails() {
+    fn images_of_two_buckets_have_different_keys_in_the_thumbnail_bucket() {
         let thumbnails = Thumbnails {
             thumbnail_bucket: Some("small".into()),
             ..Thumbnails::default()
@@ -141,9 +143,9 @@ mod tests {
         assert!(key("y").starts_with("thumbnails/y/a.jpg_"));
     }
 
-    /// They were invalid, and retried until the circuit opened for the good ones, too.
+    /// Keys that are too long would be invalid.
     #[test]
-    fn the_thumbnail_of_a_key_as_long_as_s3_takes_has_a_key_that_s3_takes() {
+    fn a_thumbnails_key_is_valid_for_the_longest_image_key() {
         for bucket in [None, Some("small".to_owned())] {
             let thumbnails = Thumbnails {
                 thumbnail_prefix: "p/".repeat(MAX_PREFIX_BYTES / 2),
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_is_never_cut() {
+    fn the_prefix_is_not_cut() {
         let thumbnails = Thumbnails {
             thumbnail_prefix: "p".repeat(MAX_PREFIX_BYTES),
             ..Thumbnails::default()

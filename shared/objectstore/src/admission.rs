@@ -1,14 +1,15 @@
-//! Which requests are served at all: none that a web page can have sent.
+//! The requests that are served: none that a web page could have sent.
 //!
-//! A page in a browser on this machine reaches the store as any client does, and may know its keys, so a signature alone
-//! does not keep it out. What does is in the headers that a browser writes and a page can't change:
-//! - `Origin` comes with every request of a page to another site, and with each one that changes something. No S3 client
-//!   sends it.
-//! - `Host` is the page's own name when that name was made to lead to this machine (DNS rebinding). Such a page needs no
-//!   `Origin` to read. An address can't be rebound, so addresses of this machine are no danger, and neither are ports:
-//!   another than the store's own is a forwarded one.
+//! A page in a browser on this machine can connect to the store as any client can, and may know its keys, so signatures
+//! do
+//! not suffice to refuse it. Two headers do, because the browser writes them and a page can't change them:
+//! - `Origin` comes with every request of a page to another site, and with each one that changes something. No S3
+//!   client sends it.
+//! - `Host` is the page's own name if that name resolves to this machine (DNS rebinding). Reading needs no `Origin` for
+//!   such a page. Addresses can't be rebound, so those of this machine are safe. So are ports: another port than the
+//!   store's own is a forwarded one.
 //!
-//! Both are looked at before anything else of a request, its signature and its body included.
+//! Both are checked before anything else of a request, before its signature and its body.
 
 use http::{
     HeaderMap, Method, Request,
@@ -18,10 +19,10 @@ use http::{
 use s3s::{S3Result, s3_error};
 use std::net::IpAddr;
 
-/// The name of this machine that browsers ask no name server about.
+/// The name of this machine that browsers resolve without a name server.
 const LOCALHOST: &str = "localhost";
 
-/// Whom requests may be for.
+/// The hosts that requests may be for.
 #[derive(Debug)]
 pub(crate) struct Admission {
     listen: IpAddr,
@@ -46,7 +47,7 @@ impl Admission {
             ));
         }
         self.check_host(request)?;
-        // Forms are for web pages, and s3s holds a form's file in memory before it asks who sends it.
+        // Only web pages send forms, and s3s reads a form's file into memory before it authenticates the request.
         if request.method() == Method::POST && is_form(headers) {
             return Err(s3_error!(
                 NotImplemented,
@@ -91,7 +92,8 @@ impl Admission {
     }
 
     fn is_here(&self, address: IpAddr) -> bool {
-        // A store that listens on all addresses doesn't know them. Any will do: no page decides where an address leads.
+        // A store that listens on all addresses does not know them. Any is safe: no page decides where an address
+        // leads.
         self.listen.is_unspecified() || address.is_loopback() || address == self.listen
     }
 

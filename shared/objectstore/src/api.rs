@@ -1,4 +1,4 @@
-//! The S3 operations, as s3s asks for them; each is a page elsewhere.
+//! The S3 operations: the trait of s3s, whose longer methods are in modules of their own.
 
 mod copy;
 mod list;
@@ -41,7 +41,7 @@ fn answer<T>(output: T) -> S3Result<S3Response<T>> {
     Ok(S3Response::new(output))
 }
 
-/// There are no versions: only the one that S3 calls null.
+/// Accepts only the version `null`, which S3 gives to objects in buckets without versions.
 fn only_version(version: Option<&str>) -> S3Result<()> {
     match version {
         None | Some("null" | "") => Ok(()),
@@ -105,7 +105,7 @@ impl S3 for Api {
     ) -> S3Result<S3Response<GetBucketLocationOutput>> {
         self.0.bucket(&req.input.bucket)?;
         let region = self.0.config.region.clone();
-        // S3 leaves its first region out.
+        // S3 omits the location of its first region.
         let elsewhere = (region != "us-east-1").then(|| BucketLocationConstraint::from(region));
         answer(GetBucketLocationOutput {
             location_constraint: elsewhere,

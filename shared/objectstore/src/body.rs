@@ -1,4 +1,4 @@
-//! From a request's body to a file, checked against all that the client said of it.
+//! From a request's body to a file, checked against the length and checksums that the client declared.
 
 use crate::{
     folder::{Draft, Folder},
@@ -21,11 +21,11 @@ use tokio::{
 
 /// The most that S3 takes in one request.
 const MAX_BYTES: u64 = 5 << 30;
-/// A client that sends nothing for so long has gone.
+/// A client that sends nothing for this long is given up.
 const IDLE: Duration = Duration::from_secs(60);
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// Content on disk, not yet anybody's.
+/// Content on disk that belongs to no object yet.
 #[derive(Debug)]
 pub(crate) struct Received {
     pub draft: Draft,
@@ -33,12 +33,13 @@ pub(crate) struct Received {
     pub md5: [u8; 16],
 }
 
-/// The headers about a body, and those that come after it.
+/// The headers that describe a body, and its trailers.
 pub(crate) struct Said<'a> {
     pub headers: &'a HeaderMap,
     pub trailers: Option<TrailingHeaders>,
 }
 
+/// Writes the body to a draft. Fails if it is too large, incomplete or not what the headers declare.
 pub(crate) async fn receive(
     folder: &Folder,
     body: Option<StreamingBlob>,
@@ -73,7 +74,7 @@ pub(crate) async fn receive(
     Ok(Received { draft, size, md5 })
 }
 
-/// A body that is announced as too long is refused before it arrives.
+/// Refuses a body by its declared length, before it arrives.
 fn check_announced(headers: &HeaderMap) -> S3Result<()> {
     let length = headers.get(http::header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
@@ -91,7 +92,7 @@ fn refused(error: Box<dyn std::error::Error + Send + Sync>) -> s3s::S3Error {
     }
 }
 
-/// For those checksums that the client announces, ahead of the body or behind it.
+/// Computes the checksums that the client declares in headers or trailers.
 fn hasher(headers: &HeaderMap) -> ChecksumHasher {
     let trailer = headers.get("x-amz-trailer");
     let trailer = trailer

@@ -1,4 +1,4 @@
-//! The keys of every bucket, in memory and in order; read from the records at start.
+//! The keys of every bucket, ordered, in memory; read from the records at start.
 
 use crate::{
     folder::{Folder, read_now},
@@ -26,7 +26,7 @@ struct Bucket {
 }
 
 impl Catalog {
-    /// Reads all records and removes content that none speaks of. Also gives the highest sequencer seen.
+    /// Reads all records, and removes content that belongs to none. Also returns the highest sequencer.
     pub fn load(folder: &Folder) -> io::Result<(Self, u64)> {
         let (mut buckets, mut highest) = (BTreeMap::new(), 0);
         for entry in std::fs::read_dir(folder.buckets())? {
@@ -53,7 +53,7 @@ impl Catalog {
         self.with(|buckets| buckets.contains_key(bucket))
     }
 
-    /// Name and time of each bucket.
+    /// Name and time of creation of each bucket, in milliseconds since the Unix epoch.
     pub fn buckets(&self) -> Vec<(String, i64)> {
         self.with(|buckets| {
             let each = buckets.iter();
@@ -75,7 +75,7 @@ impl Catalog {
         });
     }
 
-    /// Forgets a bucket that has no keys; says whether it did.
+    /// Removes a bucket if it has no keys; returns whether it did.
     pub fn drop_empty(&self, bucket: &str) -> bool {
         self.change(|buckets| match buckets.get(bucket) {
             Some(found) if found.keys.is_empty() => buckets.remove(bucket).is_some(),
@@ -99,7 +99,7 @@ impl Catalog {
         });
     }
 
-    /// Nothing when there is no such bucket.
+    /// A page of the bucket's listing; `None` if there is no such bucket.
     pub fn page(&self, bucket: &str, query: &Query<'_>) -> Option<Page> {
         self.with(|buckets| Some(listing::page(&buckets.get(bucket)?.keys, query)))
     }

@@ -1,4 +1,4 @@
-//! What a store is started with.
+//! Settings of a store.
 
 use crate::{Error, admission};
 use async_trait::async_trait;
@@ -13,22 +13,28 @@ use std::{
     time::Duration,
 };
 
-/// Where notifications go. Awaited before an object is acknowledged, and again later for those that failed.
+/// The receiver of notifications. Called before an object is acknowledged, and again later if it failed.
 #[async_trait]
 pub trait Notifier: Send + Sync + 'static {
-    /// Publishes one event, JSON as MinIO shapes it, under `bucket/key`. `Ok` means that it is safe.
+    /// Publishes one event, JSON in MinIO's format, under the key `bucket/key`. `Ok` means that the event can't be lost
+    /// any more.
+    ///
+    /// # Errors
+    /// Any error: the event is published again later.
     async fn notify(&self, key: &str, event: Bytes) -> Result<(), Box<dyn StdError + Send + Sync>>;
 }
 
 /// The key pair that requests must be signed with.
 #[derive(Debug, Clone)]
 pub struct Credentials {
+    /// The access key, which names the key pair.
     pub access_key: String,
+    /// The secret key, which signs requests.
     pub secret_key: SecretString,
 }
 
 impl Credentials {
-    /// Both keys where the user sets none. It is in the manual, so it keeps nobody out who can reach the store.
+    /// Both keys if the user sets none. It is public, so it protects nothing from those who can connect to the store.
     pub const DEFAULT: &str = "sightline";
 }
 
@@ -41,16 +47,19 @@ impl Default for Credentials {
     }
 }
 
-/// Which objects a rule speaks of; the default one, of all.
+/// A set of objects by bucket, prefix and suffix. The default is all objects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rule {
     /// Any bucket when absent.
     pub bucket: Option<String>,
+    /// How the key must begin.
     pub prefix: String,
+    /// How the key must end.
     pub suffix: String,
 }
 
 impl Rule {
+    /// All objects of a bucket.
     pub fn bucket(name: impl Into<String>) -> Self {
         Self {
             bucket: Some(name.into()),
@@ -68,30 +77,33 @@ impl Rule {
 /// Settings of an [`ObjectStore`](crate::ObjectStore).
 #[derive(Clone)]
 pub struct Config {
-    /// Port 0 takes a free one.
+    /// The address to listen on; port 0 chooses a free one.
     pub listen: SocketAddr,
-    /// The folder; made when absent, used by one store at a time.
+    /// The folder; created if absent, used by one store at a time.
     pub root: PathBuf,
+    /// The key pair that requests must be signed with.
     pub credentials: Credentials,
+    /// The region that the store says it is in.
     pub region: String,
     /// Names of this machine that requests may be for, beside `localhost` and its addresses; without a port.
     pub hosts: Vec<String>,
+    /// The receiver of notifications, if there is one.
     pub notifier: Option<Arc<dyn Notifier>>,
     /// Objects to notify of: those that match any of these …
     pub notify: Vec<Rule>,
     /// … and none of these.
     pub except: Vec<Rule>,
-    /// Whether to wait for the disk, so that acknowledged objects outlive a power cut too. Without it they outlive
-    /// the end of the process, however sudden.
+    /// Whether to wait for the disk, so that acknowledged objects survive a power cut. Without it they survive a crash
+    /// of the process only.
     pub fsync: bool,
     /// Connections served at once; more wait to be accepted.
     pub max_connections: usize,
-    /// An upload in parts that no part was added to for so long is removed, at the start or within an hour.
+    /// A multipart upload without a new part for this long is removed, at the start or within an hour.
     pub uploads_expire: Duration,
 }
 
 impl Config {
-    /// A store on a free port of 127.0.0.1 that notifies nobody.
+    /// A store on a free port of 127.0.0.1, without notifications.
     pub fn new(root: impl Into<PathBuf>, credentials: Credentials) -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -108,11 +120,12 @@ impl Config {
         }
     }
 
-    /// Whether a store may start so. [`ObjectStore::start`](crate::ObjectStore::start) asks first of all; a program that
-    /// starts other things before may ask earlier.
+    /// Checks the settings. [`ObjectStore::start`](crate::ObjectStore::start) does so first; a program that starts
+    /// other
+    /// things before may do so earlier.
     ///
     /// # Errors
-    /// [`Error::Settings`] with all that is wrong.
+    /// [`Error::Settings`] with everything that is wrong.
     pub fn check(&self) -> Result<(), Error> {
         let mut problems = Vec::new();
         let secret = self.credentials.secret_key.expose_secret();
@@ -221,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_name_is_named() {
+    fn names_that_are_no_host_names_are_listed() {
         let mut config = Config::new("/nowhere", Credentials::default());
         config.hosts = ["store.example", "192.0.2.7", "nas"].map(Into::into).into();
         config.check().unwrap();

@@ -1,4 +1,4 @@
-//! The notification, shaped as MinIO publishes it (its `internal/event` package, `event.Log` with one record).
+//! Notifications in the format that MinIO publishes (its `internal/event` package, `event.Log` with one record).
 
 use crate::record::Record;
 use bytes::Bytes;
@@ -6,7 +6,7 @@ use s3s::dto::TimestampFormat;
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, fmt::Write as _};
 
-/// How an object came to be.
+/// The operation that made an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Made {
     Put,
@@ -24,7 +24,7 @@ impl Made {
     }
 }
 
-/// Who asked, for the parts of an event that say so.
+/// The client and the server of a request, as events name them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Requester {
     pub access_key: String,
@@ -35,7 +35,7 @@ pub(crate) struct Requester {
     pub endpoint: String,
 }
 
-/// The event of this write of this object: the same for the same arguments, always.
+/// The event of a write of an object. Equal arguments give equal bytes.
 pub(crate) fn created(made: Made, bucket: &str, record: &Record, by: &Requester) -> Bytes {
     let name = made.event_name();
     let content_type = record.properties.content_type.as_deref();
@@ -106,7 +106,7 @@ fn time(record: &Record) -> String {
     String::from_utf8(text).unwrap_or_default()
 }
 
-/// Go's `url.QueryEscape`, which MinIO puts keys through: a blank is `+`, a slash `%2F`.
+/// The key as MinIO encodes it, by Go's `url.QueryEscape`: a blank is `+`, a slash `%2F`.
 pub(crate) fn form_encoded(key: &str) -> String {
     encoded(key, |byte| match byte {
         b' ' => Some('+'),
@@ -114,7 +114,7 @@ pub(crate) fn form_encoded(key: &str) -> String {
     })
 }
 
-/// For `encoding-type=url` in listings; a blank as `%20`, which every client's decoder takes.
+/// The key for listings with `encoding-type=url`; a blank is `%20`, which every client decodes.
 pub(crate) fn url_encoded(key: &str) -> String {
     encoded(key, |byte| match byte {
         b'/' => Some('/'),

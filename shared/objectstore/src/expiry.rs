@@ -1,8 +1,9 @@
-//! Uploads in parts that nobody goes on with: removed, so that they don't fill the disk.
+//! Removes abandoned multipart uploads, so that they don't fill the disk.
 //!
-//! An upload is abandoned when nothing was added to its folder for the configured time. When that was, the folder's own
-//! time of modification says: a part that is whole is moved into it. So what a crash left of an upload that was just
-//! begun, or half removed, expires like the rest.
+//! An upload is abandoned if nothing was added to its folder for the configured time. The folder's time of modification
+//! says when that was, because every complete part is moved into the folder. What a crash left of an upload that was
+//! just
+//! begun, or half removed, therefore expires, too.
 
 use crate::{folder::Folder, multipart};
 use std::{
@@ -12,10 +13,10 @@ use std::{
 };
 use tokio::fs;
 
-/// How often they are looked for, after the start.
+/// The time between two sweeps.
 const EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// Looks for abandoned uploads until dropped.
+/// Sweeps every hour until dropped.
 pub(crate) async fn hourly(folder: &Folder, after: Duration, now: impl Fn() -> SystemTime) {
     loop {
         tokio::time::sleep(EVERY).await;
@@ -36,7 +37,7 @@ pub(crate) async fn sweep(folder: &Folder, after: Duration, now: SystemTime) {
     for place in abandoned {
         match multipart::remove(folder, &place).await {
             Ok(()) => tracing::info!(upload = %place.display(), "removed an abandoned upload"),
-            // Its client ended it meanwhile.
+            // A client completed or aborted it meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 tracing::warn!(upload = %place.display(), %error, "can't remove an abandoned upload");
@@ -54,7 +55,7 @@ async fn abandoned(folder: &Folder, after: Duration, now: SystemTime) -> io::Res
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
-        // A clock that was set back makes it young, which only keeps it longer.
+        // If the clock was set back, the upload is kept longer.
         let idle = now.duration_since(about.modified()?).unwrap_or_default();
         if about.is_dir() && idle > after {
             found.push(place.path());
@@ -79,7 +80,7 @@ mod tests {
         std::fs::write(folder.uploads().join("a file"), "not an upload").unwrap();
         let begun = SystemTime::now();
         let start = tokio::time::Instant::now();
-        // The clock goes as fast as tokio's, which jumps to the next thing to wait for.
+        // The clock follows tokio's paused clock, which jumps to the next timer.
         let looks = hourly(&folder, DAY, || begun + start.elapsed());
         let hour = Duration::from_secs(60 * 60);
         let watched = tokio::time::timeout(25 * hour, looks);

@@ -1,12 +1,12 @@
-//! The store on disk: where things lie and how a file comes to be there whole.
+//! The layout of the store's folder, and the writing of complete files.
 //!
 //! ```text
 //! lock                                   held while a store uses the folder
 //! buckets/<bucket>/<2 hex>/<hash>.json   a record, and
 //! buckets/<bucket>/<2 hex>/<hash>-<sequencer>.data  its content; <hash> is SHA-256 of the key
-//! outbox/<sequencer>.json                a notification owed
-//! uploads/<id>/                          an upload in parts
-//! tmp/                                   what isn't finished; emptied at start
+//! outbox/<sequencer>.json                a notification that is not delivered yet
+//! uploads/<id>/                          a multipart upload
+//! tmp/                                   unfinished files; emptied at start
 //! ```
 
 use crate::record::{Record, hex};
@@ -30,7 +30,7 @@ pub(crate) struct Folder {
     _lock: std::fs::File,
 }
 
-/// A file in `tmp/`, removed unless it was kept.
+/// A file in `tmp/`, removed when dropped unless it was moved to its place.
 #[derive(Debug)]
 pub(crate) struct Draft {
     path: PathBuf,
@@ -38,13 +38,13 @@ pub(crate) struct Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // Kept files have gone from here; the others are swept at the next start, should this fail.
+        // Files that were moved are no longer here. If this fails, the next start removes the file.
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
 impl Folder {
-    /// Makes the folder when absent, takes it for this store alone, and clears what a crash left unfinished.
+    /// Creates the folder if it is absent, locks it for this store, and removes unfinished files of a crash.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] when another store uses it.
@@ -113,13 +113,13 @@ impl Folder {
         Ok(())
     }
 
-    /// Moves a finished draft to its place, in one step.
+    /// Moves a finished draft to its place, atomically.
     pub async fn keep(&self, draft: Draft, path: &Path) -> io::Result<()> {
         fs::rename(&draft.path, path).await?;
         self.settle(path.parent().unwrap_or(&self.root)).await
     }
 
-    /// Makes room for a key in an existing bucket.
+    /// Creates the folder for a key in an existing bucket.
     pub async fn prepare(&self, bucket: &str, key: &str) -> io::Result<()> {
         match fs::create_dir(self.shard(bucket, &hash(key))).await {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -128,7 +128,7 @@ impl Folder {
         }
     }
 
-    /// Makes a change of a folder's entries last.
+    /// Writes the folder's entries to disk, if `fsync` is set.
     pub async fn settle(&self, folder: &Path) -> io::Result<()> {
         if self.fsync {
             File::open(folder).await?.sync_all().await?;
@@ -136,7 +136,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Writes JSON, in one step.
+    /// Writes a JSON file, atomically.
     pub async fn write(&self, path: &Path, value: &impl Serialize) -> io::Result<()> {
         let json = serde_json::to_vec(value)?;
         let (draft, mut file) = self.draft().await?;
@@ -145,7 +145,7 @@ impl Folder {
         self.keep(draft, path).await
     }
 
-    /// Removes a file that may be gone already.
+    /// Removes a file, if it is there.
     pub async fn remove(&self, path: &Path) -> io::Result<()> {
         match fs::remove_file(path).await {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -154,7 +154,7 @@ impl Folder {
     }
 }
 
-/// Reads JSON, or nothing when there is no such file.
+/// Reads a JSON file; `None` if there is no such file.
 pub(crate) async fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     match fs::read(path).await {
         Ok(json) => Ok(Some(serde_json::from_slice(&json)?)),
@@ -163,7 +163,7 @@ pub(crate) async fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<
     }
 }
 
-/// The same, where waiting is no matter.
+/// Reads a JSON file, blocking: for the start.
 pub(crate) fn read_now<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
     let json = std::fs::read(path)?;
     serde_json::from_slice(&json).map_err(|error| {
@@ -174,7 +174,7 @@ pub(crate) fn read_now<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
     })
 }
 
-/// The name on disk of any key at all.
+/// The name of a key on disk: SHA-256, in hexadecimal.
 pub(crate) fn hash(key: &str) -> String {
     hex(&Sha256::checksum(key.as_bytes()))
 }

@@ -1,4 +1,4 @@
-//! Pages of a listing: keys in the order of their UTF-8 bytes, under a prefix, rolled up at a delimiter.
+//! Pages of a listing: keys in the order of their UTF-8 bytes, under a prefix, grouped by a delimiter.
 
 use std::{collections::BTreeSet, ops::Bound};
 
@@ -8,7 +8,7 @@ pub(crate) struct Query<'a> {
     pub prefix: &'a str,
     /// Not empty.
     pub delimiter: Option<&'a str>,
-    /// Only what comes after this key or common prefix.
+    /// The last key or common prefix of the page before.
     pub after: &'a str,
     pub limit: usize,
 }
@@ -18,7 +18,7 @@ pub(crate) struct Query<'a> {
 pub(crate) struct Page {
     pub keys: Vec<String>,
     pub prefixes: Vec<String>,
-    /// The last of both, when there is more after it.
+    /// The last key or prefix of the page, if more follow.
     pub next: Option<String>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn page(keys: &BTreeSet<String>, query: &Query<'_>) -> Page {
         let group = group(key, query);
         from = match group {
             None => Bound::Excluded(key.clone()),
-            // Past all keys of the group, but for those that go on with this very character.
+            // Skips the group's keys, except those that continue with the highest character.
             Some(group) if key.as_str() <= past(group).as_str() => Bound::Excluded(past(group)),
             Some(_) => Bound::Excluded(key.clone()),
         };

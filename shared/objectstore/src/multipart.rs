@@ -1,4 +1,4 @@
-//! Uploads in parts: a folder each, until completed or aborted.
+//! Multipart uploads: each is a folder until it is completed or aborted.
 
 use crate::{
     body::Received,
@@ -23,11 +23,11 @@ use std::{
 use tokio::fs;
 use uuid::Uuid;
 
-/// AWS's least size of every part but the last.
+/// The least size of every part but the last, as with AWS.
 const LEAST_PART_BYTES: u64 = 5 << 20;
 const MAX_PARTS: i32 = 10_000;
 
-/// What the parts will be.
+/// The object that an upload will make.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Upload {
     pub bucket: String,
@@ -43,7 +43,7 @@ pub(crate) struct Part {
     /// MD5, in hexadecimal.
     pub etag: String,
     pub written_ms: i64,
-    /// Tells the content of this part from that of one sent before under the same number.
+    /// The file of the content. A part that was sent again under the same number has another.
     file: String,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Parts<'a> {
     pub upload: Upload,
 }
 
-/// Begins an upload, and gives its id.
+/// Begins an upload, and returns its id.
 pub(crate) async fn begin(folder: &Folder, upload: &Upload) -> S3Result<String> {
     let id = Uuid::new_v4().simple().to_string();
     let place = folder.uploads().join(&id);
@@ -67,7 +67,7 @@ pub(crate) async fn begin(folder: &Folder, upload: &Upload) -> S3Result<String> 
     Ok(id)
 }
 
-/// To be asked before a part's content is taken in.
+/// Checks a part's number, before its content is received.
 pub(crate) fn check_number(number: i32) -> S3Result<()> {
     if (1..=MAX_PARTS).contains(&number) {
         return Ok(());
@@ -152,7 +152,7 @@ impl<'a> Parts<'a> {
         Ok(parts)
     }
 
-    /// All parts that the client names, in one file; its size and its etag, as S3 makes them.
+    /// Joins the parts that the client names into one draft. Returns it with its size and its etag, which S3 defines.
     pub async fn join(&self, named: Vec<CompletedPart>) -> S3Result<(Draft, u64, String)> {
         let parts = self.choose(&named).await?;
         let mut md5 = Md5::new();
@@ -227,12 +227,12 @@ impl<'a> Parts<'a> {
 
 /// Removes an upload's folder, or what is left of it.
 pub(crate) async fn remove(folder: &Folder, place: &Path) -> io::Result<()> {
-    // First what makes it an upload, so that a crash leaves nothing that looks like one.
+    // First the file that makes it an upload, so that a crash leaves nothing that looks like one.
     folder.remove(&place.join("upload.json")).await?;
     fs::remove_dir_all(place).await
 }
 
-/// A file that vanishes meanwhile: another request ended the upload.
+/// The error of an operation on an upload's files. If a file is gone, another request has ended the upload.
 fn gone(error: io::Error) -> S3Error {
     match error.kind() {
         ErrorKind::NotFound | ErrorKind::AlreadyExists => s3_error!(NoSuchUpload),

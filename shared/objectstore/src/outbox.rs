@@ -1,4 +1,4 @@
-//! Notifications owed: written down before their object can be seen, crossed out when delivered.
+//! Notifications that are not delivered yet: written before their object is visible, removed when delivered.
 
 use crate::{
     Notifier,
@@ -13,7 +13,7 @@ use tokio::{sync::Notify, time::timeout};
 /// How long the notifier may take before the object's client is told to try again.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// An event and the write it tells of.
+/// An undelivered event, and the write that it notifies of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Owed {
     pub bucket: String,
@@ -25,14 +25,14 @@ pub(crate) struct Owed {
 pub(crate) struct Outbox {
     folder: Arc<Folder>,
     notifier: Option<Arc<dyn Notifier>>,
-    /// By sequencer: the bucket and key; the events stay on disk.
+    /// The bucket and key of each, by sequencer; the events are on disk only.
     owed: Mutex<BTreeMap<u64, (String, String)>>,
-    /// Raised when a delivery failed.
+    /// Notified when a delivery failed.
     pub failed: Notify,
 }
 
 impl Outbox {
-    /// Reads what is owed since before. Also gives the highest sequencer seen.
+    /// Reads the events that an earlier process did not deliver. Also returns the highest sequencer.
     pub fn load(
         folder: Arc<Folder>,
         notifier: Option<Arc<dyn Notifier>>,
@@ -62,7 +62,7 @@ impl Outbox {
         self.lock().contains_key(&sequencer)
     }
 
-    /// All that is owed, oldest first.
+    /// Sequencer, bucket and key of each undelivered event, oldest first.
     pub fn all(&self) -> Vec<(u64, String, String)> {
         let owed = self.lock();
         let each = owed.iter();
@@ -70,7 +70,7 @@ impl Outbox {
             .collect()
     }
 
-    /// Notifies of the write, if that is owed, and crosses it out.
+    /// Delivers the event of this write, if it is not delivered yet, and removes it.
     pub async fn deliver(
         &self,
         sequencer: u64,
@@ -94,7 +94,7 @@ impl Outbox {
         timeout(PATIENCE, notifier.notify(&key, Bytes::from(owed.event))).await?
     }
 
-    /// Crosses out: delivered, or its object is no more.
+    /// Removes an event: it is delivered, or its object no longer exists.
     pub async fn forget(&self, sequencer: u64) -> io::Result<()> {
         if self.owes(sequencer) {
             self.folder.remove(&self.path(sequencer)).await?;

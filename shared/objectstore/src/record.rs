@@ -1,4 +1,4 @@
-//! What is kept of an object beside its content.
+//! The record of an object: everything but its content.
 
 use s3s::dto::{ETag, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// What the client said of the object and wants to hear again.
+/// The headers that a client stored with the object, returned when it is read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Properties {
     pub content_type: Option<String>,
@@ -15,20 +15,22 @@ pub(crate) struct Properties {
     pub content_disposition: Option<String>,
     pub content_language: Option<String>,
     pub cache_control: Option<String>,
+    /// Milliseconds since the Unix epoch.
     pub expires_ms: Option<i64>,
     /// The `x-amz-meta-` headers, without that prefix.
     pub metadata: BTreeMap<String, String>,
 }
 
-/// The small file that makes content the key's.
+/// The small file that makes content visible under its key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub key: String,
     pub size: u64,
     /// Without quotes.
     pub etag: String,
-    /// Which write of all; grows.
+    /// The number of the write; higher for every later write of the store.
     pub sequencer: u64,
+    /// Milliseconds since the Unix epoch.
     pub written_ms: i64,
     pub properties: Properties,
 }

@@ -41,16 +41,17 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a client may take to send a request's headers.
 const HEADERS: Duration = Duration::from_secs(30);
-/// The most that a request's headers may take: S3's own limit, 8 KiB, and room for a signed URL.
+/// Largest size of a request's headers: S3's own limit is 8 KiB, and a signed URL comes on top.
 const MAX_HEADER_BYTES: usize = 64 << 10;
-/// The most that a request in XML may take: 1,000 keys to delete or 10,000 parts to join are 2 MiB.
+/// Largest size of a body in XML: 1,000 keys to delete or 10,000 parts to join take 2 MiB.
 const MAX_XML_BYTES: usize = 4 << 20;
 /// How long requests in progress may take to end at shutdown.
 const DRAIN: Duration = Duration::from_secs(10);
-/// The pause after a connection couldn't be accepted, as when files run out.
+/// The pause after a connection couldn't be accepted, for example for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A running store. Dropped, it stops at once, as by a crash; [`shutdown`](Self::shutdown) ends what is in progress.
+/// A running store. Dropping it stops it at once, like a crash; [`shutdown`](Self::shutdown) finishes the requests in
+/// progress first.
 pub struct ObjectStore {
     local_addr: SocketAddr,
     stop: CancellationToken,
@@ -59,7 +60,10 @@ pub struct ObjectStore {
 }
 
 impl ObjectStore {
-    /// Serves from now on, and delivers the notifications owed since before.
+    /// Opens the folder, delivers the notifications that are still owed, and serves.
+    ///
+    /// # Errors
+    /// See [`Error`].
     pub async fn start(config: Config) -> Result<Self, Error> {
         config.check()?;
         let address = config.listen;
@@ -107,11 +111,12 @@ impl ObjectStore {
         })
     }
 
+    /// The address that it listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// Accepts no more, lets requests in progress end for ten seconds, and gives the folder free.
+    /// Accepts no more connections, gives requests in progress ten seconds to end, and releases the folder.
     pub async fn shutdown(mut self) {
         self.stop.cancel();
         while self.tasks.join_next().await.is_some() {}
@@ -143,7 +148,7 @@ fn s3_service(vault: &Arc<Vault>) -> S3Service {
     builder.build()
 }
 
-/// S3, for those requests that are served at all.
+/// The S3 service behind the check of the requests' headers.
 struct CheckedService {
     admission: Admission,
     s3: S3Service,
@@ -160,7 +165,8 @@ impl CheckedService {
             }
         };
         let mut answer = answer?;
-        // A browser that is led to an object must not run it as a page of this store: that page's requests to read
+        // A browser that opens an object must not run it as a page of this store, because such a page's requests to
+        // read
         // would have no `Origin`.
         let headers = answer.headers_mut();
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));

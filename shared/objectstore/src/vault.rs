@@ -1,4 +1,4 @@
-//! What happens to objects: the order of steps that keeps the promises of this crate.
+//! Changes of objects, in the order of steps that the guarantees of this crate need.
 
 use crate::{
     Config,
@@ -24,7 +24,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 const LOCKS: usize = 256;
-/// The pauses between deliveries of what is owed: from, doubled, to.
+/// The pauses between attempts to deliver: the first, doubled up to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
 pub(crate) struct Vault {
@@ -34,7 +34,7 @@ pub(crate) struct Vault {
     outbox: Outbox,
     sequencer: AtomicU64,
     locks: Vec<Mutex<()>>,
-    /// Writes run here, so that a client that goes away doesn't leave one half done.
+    /// Writes run here, so that they are completed even if their client disconnects.
     pub writes: TaskTracker,
 }
 
@@ -51,14 +51,14 @@ pub(crate) struct Write {
     pub conditions: Conditions,
 }
 
-/// What must be under the key already.
+/// Conditions on the object that is under the key already.
 #[derive(Debug, Default)]
 pub(crate) struct Conditions {
     pub if_match: Option<ETagCondition>,
     pub if_none_match: Option<ETagCondition>,
 }
 
-/// A failure of the disk, for the client an internal error, which it may try again.
+/// An error of the disk. The client gets an internal error, after which it may try again.
 pub(crate) fn disk(error: io::Error) -> S3Error {
     tracing::error!(%error, "the store's folder fails");
     S3Error::internal_error(error)
@@ -80,13 +80,13 @@ impl Vault {
         }))
     }
 
-    /// Held over the whole change of a key, its notification included, so that events of one key keep their order.
+    /// The lock of a key. It is held during a change and its notification, so that events of one key stay in order.
     async fn lock(&self, key: &str) -> MutexGuard<'_, ()> {
         let stripe = u8::from_str_radix(&hash(key)[..2], 16).unwrap_or(0);
         self.locks[usize::from(stripe)].lock().await
     }
 
-    /// Nanoseconds since 1970, but always more than before.
+    /// Nanoseconds since the Unix epoch, but always more than the last one.
     fn next_sequencer(&self) -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(0));
@@ -118,13 +118,13 @@ impl Vault {
         read(&self.folder.record(bucket, key)).await.map_err(disk)
     }
 
-    /// The record and its content, of the same write.
+    /// The record and the content of the same write.
     pub async fn open_object(&self, bucket: &str, key: &str) -> S3Result<(Record, File)> {
         loop {
             let record = self.record(bucket, key).await?;
             match File::open(self.folder.content(bucket, &record)).await {
                 Ok(file) => return Ok((record, file)),
-                // Overwritten since: then there is another record. The same one without content is a damaged store.
+                // It was overwritten meanwhile if there is another record now. Otherwise the content is missing.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     if self.record(bucket, key).await? == record {
                         return Err(disk(error));
@@ -135,7 +135,7 @@ impl Vault {
         }
     }
 
-    /// Makes the content the key's, and returns when that lasts and its notification is delivered.
+    /// Stores the content under the key. Returns when it is on disk and its notification is delivered.
     pub async fn place(self: &Arc<Self>, write: Write) -> S3Result<Record> {
         let vault = Arc::clone(self);
         let done = self
@@ -149,7 +149,7 @@ impl Vault {
         self.bucket(&write.bucket)?;
         let old = self.find(&write.bucket, &write.key).await?;
         write.conditions.check(old.as_ref())?;
-        // The same again while the first one's notification is owed: a client's retry. It is that write, still.
+        // The same write again before its notification is delivered is a client's retry, and no new write.
         if let Some(old) = &old
             && self.outbox.owes(old.sequencer)
             && write.same_as(old)
@@ -214,7 +214,7 @@ impl Vault {
             })
     }
 
-    /// Delivers what is owed since before, and what failed since, until dropped.
+    /// Delivers owed notifications, from earlier processes and from failed deliveries, until dropped.
     pub async fn settle(&self) {
         loop {
             let mut pause = PAUSES.0;
@@ -223,12 +223,12 @@ impl Vault {
                 pause = PAUSES.1.min(pause * 2);
             }
             self.outbox.failed.notified().await;
-            // The client's own retry comes first, as a rule.
+            // Usually the client's own retry comes first.
             tokio::time::sleep(PAUSES.0).await;
         }
     }
 
-    /// Whether nothing is owed any more. Stops at the first failure: the next would fail alike.
+    /// Delivers once, up to the first failure, since the next would fail, too. Returns whether none are owed any more.
     async fn settle_once(&self) -> bool {
         for (sequencer, bucket, key) in self.outbox.all() {
             let _turn = self.lock(&key).await;
@@ -240,7 +240,7 @@ impl Vault {
                 Some(record) if record.sequencer == sequencer => {
                     self.outbox.deliver(sequencer).await
                 }
-                // Never came to be seen, or is overwritten or deleted: there is nothing to tell of.
+                // The write never became visible, or the object was overwritten or deleted.
                 _ => self.outbox.forget(sequencer).await.map_err(Into::into),
             };
             if let Err(error) = done {

@@ -1,4 +1,4 @@
-//! An object and its notification: before the acknowledgement, over failures, over the end of the process.
+//! Notifications: before the acknowledgement, after failures, and after a crash.
 #![allow(clippy::unwrap_used)]
 
 use async_trait::async_trait;
@@ -18,7 +18,7 @@ use std::{
 };
 use tokio::sync::Notify;
 
-/// Keeps what it is told; fails or holds when told to.
+/// A notifier that records events. It can be set to fail or to block.
 #[derive(Default)]
 struct Ear {
     heard: Mutex<VecDeque<(String, Bytes)>>,
@@ -176,7 +176,7 @@ async fn a_retry_after_a_failed_notification_is_the_same_write() {
 }
 
 #[tokio::test]
-async fn what_its_client_gave_up_on_is_notified_of_later() {
+async fn a_failed_notification_is_delivered_later_without_a_retry() {
     let (root, ear) = (tempfile::tempdir().unwrap(), Arc::new(Ear::default()));
     let server = ObjectStore::start(config(root.path(), &ear)).await.unwrap();
     let store = client(&server).await;
@@ -217,7 +217,7 @@ async fn a_crash_between_object_and_notification_owes_the_same_event() {
 }
 
 #[tokio::test]
-async fn an_overwritten_or_deleted_object_is_owed_no_more() {
+async fn no_notification_is_owed_for_an_overwritten_or_deleted_object() {
     let (root, ear) = (tempfile::tempdir().unwrap(), Arc::new(Ear::default()));
     let first = config(root.path(), &ear);
     let server = ObjectStore::start(first.clone()).await.unwrap();

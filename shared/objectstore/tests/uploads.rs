@@ -1,4 +1,4 @@
-//! Uploads in parts that come to no end, and requests that announce more than a store takes.
+//! Abandoned multipart uploads, and requests that declare more than a store accepts.
 #![allow(clippy::unwrap_used)]
 
 mod raw;

@@ -1,4 +1,4 @@
-//! What a web page in a browser on the same machine may do, knowing the keys: nothing.
+//! A web page in a browser on the same machine can do nothing, even if it knows the keys.
 #![allow(clippy::unwrap_used)]
 
 mod raw;
@@ -121,10 +121,10 @@ async fn a_refused_request_is_answered_before_its_body() {
 }
 
 #[tokio::test]
-async fn a_form_of_a_stranger_is_not_held_in_memory() {
+async fn a_form_is_not_read_into_memory() {
     let root = tempfile::tempdir().unwrap();
     let server = store(config(root.path())).await;
-    // The file is announced and never sent: who reads it would wait.
+    // The file is declared but never sent: a server that reads it would wait.
     let text = format!(
         "POST /images HTTP/1.1\r\nhost: {}\r\ncontent-type: multipart/form-data; boundary=x\r\n\
          content-length: 5000000000\r\n\r\n--x\r\ncontent-disposition: form-data; name=\"file\"\r\n\r\n",

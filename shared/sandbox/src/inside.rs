@@ -13,8 +13,8 @@ use std::{
     process::ExitCode,
 };
 
-/// What a worker does with a request: head and body in; the parts of the answer out, which arrive as one piece. Before it
-/// takes memory in proportion to what the body declares, it asks whether it may have so many bytes.
+/// What a worker does with a request: head and body in; the parts of the answer out, which arrive as one piece. Before
+/// it takes memory in proportion to what the body declares, it asks whether it may have so many bytes.
 pub trait Job<P>: FnMut(&[u8], &[u8], &mut dyn FnMut(u64) -> bool) -> Vec<P> {}
 
 impl<P, F: FnMut(&[u8], &[u8], &mut dyn FnMut(u64) -> bool) -> Vec<P>> Job<P> for F {}

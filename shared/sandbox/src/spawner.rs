@@ -28,8 +28,8 @@ impl Program {
     }
 }
 
-/// A thread that starts workers, and always has one ready. It must live as long as they are used: the kernel ends a worker
-/// with the thread that started it.
+/// A thread that starts workers, and always has one ready. It must live as long as they are used: the kernel ends a
+/// worker with the thread that started it.
 #[derive(Debug)]
 pub struct Spawner {
     ready: Mutex<Option<Receiver<io::Result<Worker>>>>,

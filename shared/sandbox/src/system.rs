@@ -29,7 +29,8 @@ pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
 /// Closes every descriptor from this one on.
 ///
 /// # Safety
-/// Nothing in the process may own one of them: an owner would go on to use, and to close, what is somebody else's by then.
+/// Nothing in the process may own one of them: an owner would go on to use, and to close, what is somebody else's by
+/// then.
 pub(crate) unsafe fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: the call takes numbers only; that nobody owns the descriptors is the caller's promise.
     match unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0u32) } {
@@ -46,8 +47,8 @@ pub(crate) fn ignore(signals: &[i32]) {
     }
 }
 
-/// Has the allocator give memory back instead of keeping it for later: blocks from 4 MiB on at once, of the others all but
-/// 16 MiB. Left alone it adapts to what it sees, and keeps up to 64 MiB.
+/// Has the allocator give memory back instead of keeping it for later: blocks from 4 MiB on at once, of the others all
+/// but 16 MiB. Left alone it adapts to what it sees, and keeps up to 64 MiB.
 pub(crate) fn keep_little() {
     #[cfg(target_env = "gnu")]
     for (parameter, bytes) in [

@@ -172,8 +172,8 @@ impl Worker {
         Failure::Crashed("it did not keep to the protocol".to_owned())
     }
 
-    /// Reads a frame; looks up from time to time and ends with `TimedOut` where `over` says so. None where the worker has
-    /// closed its socket.
+    /// Reads a frame; looks up from time to time and ends with `TimedOut` where `over` says so. None where the worker
+    /// has closed its socket.
     fn read(
         &mut self,
         longest: u64,

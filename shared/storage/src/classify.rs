@@ -1,4 +1,4 @@
-//! From the SDK's errors to [`Error`]: what an S3 server or the way to it said, by what the caller can do.
+//! From the SDK's errors to [`Error`]: failures of the server and of the connection, by what the caller can do.
 
 use crate::{Error, Location, error::Cause};
 use aws_credential_types::provider::error::CredentialsError;
@@ -8,7 +8,7 @@ use aws_sdk_s3::{
 };
 use std::{error::Error as StdError, fmt};
 
-/// What a server answered, in its own words.
+/// The error that a server answered with, in its own words.
 #[derive(Debug)]
 struct Reply {
     status: u16,
@@ -31,13 +31,14 @@ impl fmt::Display for Reply {
 
 impl StdError for Reply {}
 
-/// What was asked, as far as it changes how an answer is to be read.
+/// The parts of a request that change what an error in its response means.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Asked<'a> {
     pub etag: Option<&'a str>,
     pub version: Option<&'a str>,
 }
 
+/// The [`Error`] for a failed call of the SDK on the object `at`.
 pub(crate) fn classify<E>(at: Location, asked: Asked<'_>, error: SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
@@ -63,7 +64,8 @@ where
     }
 }
 
-/// The provider chain ended without finding any; a provider that failed or timed out may yet recover.
+/// Whether the provider chain found no credentials at all. A provider that failed or timed out may recover, so that is
+/// not meant.
 fn lacks_credentials(error: &(dyn StdError + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -80,7 +82,7 @@ fn by_reply(at: Location, asked: Asked<'_>, reply: Reply) -> Error {
     let code = reply.code.as_deref().unwrap_or_default();
     match (code, reply.status) {
         ("NoSuchKey" | "NoSuchBucket" | "NoSuchVersion" | "NotFound", _) => Error::NotFound { at },
-        // Servers without versions, and AWS for an id that can't be one, call the argument wrong.
+        // Servers without versions answer so to any version id, and AWS to a malformed one.
         ("InvalidArgument", _) if asked.version.is_some() => Error::NotFound { at },
         ("PreconditionFailed", _) | (_, 412) => Error::Changed {
             at,
@@ -122,7 +124,8 @@ fn transient(at: Location, reply: Reply) -> Error {
     }
 }
 
-/// `Setup` names no object in its own text, as it concerns them all; the cause says at which it was noticed.
+/// The cause of a [`Error::Setup`]. That error concerns all objects, so only its cause names the one of the failed
+/// call.
 fn at_place(at: &Location, reply: Reply) -> Cause {
     format!("{at}: {reply}").into()
 }
@@ -142,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_answers_by_what_to_do() {
+    fn each_response_has_the_right_advice() {
         for (status, code) in [
             (503, "SlowDown"),
             (500, ""),

@@ -1,14 +1,15 @@
-//! Objects in S3: bounded gets, idempotent puts, listing; nothing else in the house knows the AWS SDK.
+//! Objects in S3: bounded gets, idempotent puts, listing. The only crate that uses the AWS SDK.
 //!
-//! [`Objects`] is what a service sees. [`Store`] is S3 itself, AWS's or any server that speaks it (MinIO, Ceph RGW,
-//! VersityGW, the embedded one); [`Memory`] is for tests. One contract suite runs against both.
-//! [`Metered`] counts and times the calls of either.
+//! [`Objects`] is the interface that services use. [`Store`] implements it on S3: AWS, or any server with the same API
+//! (MinIO, Ceph RGW, VersityGW, the embedded one). [`Memory`] implements it in memory, for tests. One contract suite
+//! runs against both. [`Metered`] wraps either and counts, times and traces its calls.
 //!
-//! Promises:
-//! - a get never holds more than its byte limit in memory: the declared length is checked before the body is read,
-//!   the body is counted while it arrives, and a body that breaks off is fetched anew or reported, never truncated;
-//! - a put is one request, so an object is there whole or not at all, and the same put again changes nothing;
-//! - [`Error`] says what the caller can do: see [`Error::advice`]. Its text names the object.
+//! Guarantees:
+//! - A get holds no more than its byte limit in memory. It checks the declared length before it reads the body, and
+//!   counts the bytes as they arrive. A body that ends early is fetched again or is an error, never a truncated object.
+//! - A put is one request, so the object is stored completely or not at all. Repeating a put leaves the same object.
+//! - Every [`Error`] names the object or what is set up wrongly, and [`Error::advice`] says what the caller can do.
+#![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod classify;

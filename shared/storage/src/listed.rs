@@ -7,6 +7,7 @@ use aws_sdk_s3::{
     types::{EncodingType, Object as Listed},
 };
 
+/// The entries of one page, in its order. `at` is the bucket and the prefix, for errors.
 pub(crate) fn entries(at: &Location, page: ListObjectsV2Output) -> Vec<Result<Entry, Error>> {
     let encoded = page.encoding_type == Some(EncodingType::Url);
     let entry = |listed: Listed| {
@@ -32,7 +33,7 @@ pub(crate) fn entries(at: &Location, page: ListObjectsV2Output) -> Vec<Result<En
         .collect()
 }
 
-/// Undoes `encoding-type=url`: percent-encoded UTF-8, a blank as `+`.
+/// Decodes a key that was listed with `encoding-type=url`: percent-encoded UTF-8 with `+` for a blank.
 fn decode(key: &str) -> Option<String> {
     let mut out = Vec::with_capacity(key.len());
     let mut rest = key.bytes();

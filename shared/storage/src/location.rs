@@ -3,19 +3,22 @@
 use crate::Error;
 use std::fmt;
 
-/// The longest key S3 takes, in bytes of UTF-8.
+/// The longest key that S3 allows, in bytes of UTF-8.
 const MAX_KEY_BYTES: usize = 1024;
-/// AWS takes 63, older buckets and other servers have up to 255.
+/// AWS allows 63 for new buckets; older buckets and other servers have up to 255.
 const MAX_BUCKET_BYTES: usize = 255;
 
-/// Where an object lies; an empty key means the bucket. Shown as `s3://bucket/key`.
+/// The bucket and key of an object; an empty key stands for the bucket itself. Displayed as `s3://bucket/key`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Location {
+    /// The bucket's name.
     pub bucket: String,
+    /// The object's key, not encoded, or the prefix of a listing.
     pub key: String,
 }
 
 impl Location {
+    /// The location as given; names are checked when it is used.
     pub fn new(bucket: impl Into<String>, key: impl Into<String>) -> Self {
         Self {
             bucket: bucket.into(),
@@ -23,7 +26,7 @@ impl Location {
         }
     }
 
-    /// Reads `s3://bucket`, `s3://bucket/` or `s3://bucket/key`; the key is taken as it stands, without decoding.
+    /// Parses `s3://bucket`, `s3://bucket/` or `s3://bucket/key`; the key is not decoded. `None` for anything else.
     pub fn parse(url: &str) -> Option<Self> {
         let rest = url.strip_prefix("s3://")?;
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
@@ -31,7 +34,7 @@ impl Location {
         found.check_bucket().is_ok().then_some(found)
     }
 
-    /// Only plain names: the SDK reads an ARN or a URL in the bucket's place as another endpoint.
+    /// Allows plain names only: the SDK would take an ARN or a URL in the place of a bucket for another endpoint.
     pub(crate) fn check_bucket(&self) -> Result<(), Error> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
         let bucket = self.bucket.as_bytes();
@@ -59,7 +62,7 @@ impl Location {
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Control characters stay out of logs and terminals.
+        // Escaped, so that no control characters reach logs and terminals.
         write!(
             f,
             "s3://{}/{}",

@@ -1,4 +1,4 @@
-//! [`Objects`] in memory, for tests of what uses a store.
+//! [`Objects`] in memory, for tests of code that uses a store.
 
 use crate::{Entry, Error, Get, Head, Location, Object, Objects, Stored, objects::bare};
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// Buckets in memory; clones share them. Nothing here fails but what S3 would refuse too.
+/// Buckets in memory; clones share them. A call fails only where S3 would refuse it, too.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     buckets: Arc<Mutex<HashMap<String, Bucket>>>,
@@ -32,11 +32,12 @@ struct Kept {
 }
 
 impl Memory {
+    /// A store without buckets, which keeps one version of each object.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Every put makes a version, as in a bucket with versioning on.
+    /// A store without buckets, in which every put adds a version, as in a bucket with versioning enabled.
     pub fn versioned() -> Self {
         Self {
             versioned: true,
@@ -175,7 +176,7 @@ fn entry(key: &str, kept: &Kept) -> Option<Entry> {
     })
 }
 
-/// The same for the same bytes, which is all that a caller may expect of an etag.
+/// Equal for equal bytes, which is all that callers may rely on.
 fn etag(bytes: &Bytes) -> String {
     let mut hasher = DefaultHasher::new();
     bytes.hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! Any store, with its calls counted, timed and traced.
+//! [`Metered`]: any store, with its calls counted, timed and traced.
 
 use crate::{Advice, Entry, Error, Get, Head, Object, Objects, Stored};
 use async_trait::async_trait;
@@ -46,9 +46,9 @@ impl EncodeLabelValue for Operation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Outcome {
     Ok,
-    /// Another try would end the same way.
+    /// Another attempt would end the same way.
     Refused,
-    /// The server or the way to it failed, after the SDK's own retries.
+    /// The server or the connection failed, after the SDK's own retries.
     Failed,
 }
 
@@ -74,7 +74,7 @@ struct OperationLabel {
     operation: Operation,
 }
 
-/// The calls of a process to S3. Clones share their values.
+/// Metrics of a process's calls to S3: their number by outcome, and their duration in seconds. Clones share the values.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     requests: Family<Call, Counter>,
@@ -82,7 +82,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Declares the metrics.
+    /// Registers `sightline_s3_requests` and `sightline_s3_request_seconds`.
     pub fn register(registry: &mut Registry) -> Self {
         let buckets = || Histogram::new(exponential_buckets(0.001, 2.0, 15));
         let metrics = Self {
@@ -104,14 +104,15 @@ impl Metrics {
     }
 }
 
-/// A store whose calls are counted, timed and traced, by spans of the level `debug`: log lines within keep the record's.
-/// Listings are not: they end when the caller has enough.
+/// A store whose calls are counted, timed and traced. The spans have the level `debug`, so that log lines within them
+/// still show the record's span. Listings are not measured, because the caller decides when they end.
 pub struct Metered<O> {
     store: O,
     metrics: Metrics,
 }
 
 impl<O: Objects> Metered<O> {
+    /// Wraps `store`.
     pub fn new(store: O, metrics: Metrics) -> Self {
         Self { store, metrics }
     }

@@ -1,20 +1,22 @@
-//! What a service sees of a store.
+//! [`Objects`], the interface of a store, and its arguments and results.
 
 use crate::{Error, Location};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-/// Which object to get, and how much of it to bear.
+/// Which object to get, and how large it may be.
 #[derive(Debug, Clone)]
 pub struct Get<'a> {
+    /// The bucket's name.
     pub bucket: &'a str,
+    /// The object's key, not encoded.
     pub key: &'a str,
     /// A version id; the newest version when absent.
     pub version: Option<&'a str>,
-    /// When given, any other object under this key is [`Error::Changed`]. With or without quotes.
+    /// The etag that the object must have, with or without quotes; [`Error::Changed`] for any other.
     pub etag: Option<&'a str>,
-    /// The most bytes of content to hold; a larger object is [`Error::TooLarge`].
+    /// The largest content in bytes; [`Error::TooLarge`] for a larger object.
     pub max_bytes: u64,
 }
 
@@ -24,52 +26,63 @@ impl Get<'_> {
     }
 }
 
-/// An object, whole.
+/// A complete object.
 #[derive(Debug, Clone)]
 pub struct Object {
+    /// The content.
     pub bytes: Bytes,
-    /// Without quotes.
+    /// The etag, without quotes.
     pub etag: String,
+    /// The media type, if the server says one.
     pub content_type: Option<String>,
+    /// The version id; `None` in a bucket without versions.
     pub version: Option<String>,
 }
 
-/// What a store says of an object without its content.
+/// What a store says about an object without its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
+    /// Bytes of content.
     pub size: u64,
-    /// Without quotes.
+    /// The etag, without quotes.
     pub etag: String,
+    /// The media type, if the server says one.
     pub content_type: Option<String>,
+    /// The version id; `None` in a bucket without versions.
     pub version: Option<String>,
+    /// When the object was stored, in milliseconds since the Unix epoch.
     pub last_modified_ms: Option<i64>,
 }
 
-/// What a put made.
+/// The result of a put.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// Without quotes.
+    /// The etag, without quotes.
     pub etag: String,
+    /// The version id; `None` in a bucket without versions.
     pub version: Option<String>,
 }
 
-/// A line of a listing.
+/// An object in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
+    /// The key, not encoded.
     pub key: String,
+    /// Bytes of content.
     pub size: u64,
-    /// Without quotes.
+    /// The etag, without quotes.
     pub etag: String,
+    /// When the object was stored, in milliseconds since the Unix epoch.
     pub last_modified_ms: Option<i64>,
 }
 
-/// A store of objects in buckets. Every method may be called again after any failure.
+/// A store of objects in buckets. Every method is safe to call again after an error.
 #[async_trait]
 pub trait Objects: Send + Sync + 'static {
-    /// The whole object, or an error; never a part of it.
+    /// Gets the complete object or fails; the result is never a part of the object.
     async fn fetch(&self, get: Get<'_>) -> Result<Object, Error>;
 
-    /// [`fetch`](Self::fetch) without an etag to hold the object against.
+    /// [`fetch`](Self::fetch) of an object with any etag.
     async fn get(
         &self,
         bucket: &str,
@@ -87,9 +100,10 @@ pub trait Objects: Send + Sync + 'static {
         .await
     }
 
+    /// Gets what the store says about an object, without its content.
     async fn head(&self, bucket: &str, key: &str, version: Option<&str>) -> Result<Head, Error>;
 
-    /// Stores the object under the key, in place of any other.
+    /// Stores the object under the key. It replaces the object under that key, if there is one.
     async fn put(
         &self,
         bucket: &str,
@@ -98,17 +112,18 @@ pub trait Objects: Send + Sync + 'static {
         content_type: &str,
     ) -> Result<Stored, Error>;
 
-    /// Removes the object; one that isn't there is removed already.
+    /// Removes the object. Succeeds if there is none.
     async fn delete(&self, bucket: &str, key: &str) -> Result<(), Error>;
 
-    /// Every object whose key begins with the prefix, in UTF-8 binary order, a page at a time; ends after an error.
+    /// Lists the objects whose keys begin with the prefix, ordered by the UTF-8 bytes of their keys. Fetches one page
+    /// at a time; the stream ends after an error.
     fn list(&self, bucket: &str, prefix: &str) -> BoxStream<'static, Result<Entry, Error>>;
 
-    /// Makes the bucket unless these credentials have it already.
+    /// Creates the bucket. Succeeds if it exists and these credentials may use it.
     async fn create_bucket(&self, bucket: &str) -> Result<(), Error>;
 }
 
-/// An etag as messages carry it: without the quotes of the HTTP header.
+/// The etag without the quotes that it has in an HTTP header.
 pub(crate) fn bare(etag: &str) -> &str {
     etag.trim_matches('"')
 }

@@ -1,4 +1,4 @@
-//! [`Objects`] in S3.
+//! [`Objects`] on S3.
 
 use crate::{
     Entry, Error, Get, Head, Location, Object, Objects, StorageSettings, Stored,
@@ -34,10 +34,10 @@ use secrecy::ExposeSecret as _;
 use std::time::Duration;
 
 const DEFAULT_REGION: &str = "us-east-1";
-/// The pause before a broken-off download is begun again, doubled each time.
+/// The pause before an interrupted download is started again, doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// S3: AWS, or any server that speaks its API. Clones share connections.
+/// S3: AWS, or any server with its API. Clones share connections.
 #[derive(Debug, Clone)]
 pub struct Store {
     client: Client,
@@ -47,7 +47,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Reads credentials and region from where the AWS default chain has them; no request is made to S3 yet.
+    /// Finds credentials and region by the AWS default chain. Sends no request to S3 yet.
     ///
     /// # Errors
     /// [`Error::Setup`] for settings that [`StorageSettings::problems`] names.
@@ -95,7 +95,7 @@ impl Store {
             .force_path_style(settings.s3_path_style.unwrap_or(elsewhere))
             .timeout_config(timeouts(settings))
             .retry_config(RetryConfig::standard().with_max_attempts(settings.s3_attempts))
-            // Other servers don't all know the newer checksums that the SDK would add by itself.
+            // The SDK would add newer checksums by default, which some other servers do not support.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .build();
@@ -107,7 +107,7 @@ impl Store {
         })
     }
 
-    /// The answer's head, with the SDK's own retries.
+    /// Sends the request, with the SDK's own retries, and returns when the response's headers are there.
     async fn request(&self, get: &Get<'_>) -> Result<GetObjectOutput, Error> {
         let asked = Asked {
             etag: get.etag,
@@ -124,13 +124,13 @@ impl Store {
             .map_err(|error| classify(get.location(), asked, error))
     }
 
-    /// The answer's body, once.
+    /// Reads the body of a response, in one attempt.
     async fn receive(&self, get: &Get<'_>, answer: GetObjectOutput) -> Result<Object, Error> {
         let etag = bare(answer.e_tag().unwrap_or_default()).to_owned();
         if let Some(expected) = get.etag.map(bare)
             && expected != etag
         {
-            // For servers that don't know If-Match.
+            // Some servers ignore If-Match.
             return Err(Error::Changed {
                 at: get.location(),
                 expected: expected.to_owned(),
@@ -150,8 +150,8 @@ impl Store {
     }
 }
 
-/// The SDK's default client, with the proxy that the environment names, on ring: the weights' downloads use it already,
-/// and aws-lc's C code would be built beside it.
+/// The SDK's default client, with the proxy of the environment. Its TLS uses ring, because the downloads of weights use
+/// ring already and the default, aws-lc, would add a second cryptographic library in C to the build.
 fn http_client() -> SharedHttpClient {
     HttpBuilder::new().build_with_connector_fn(|settings, components| {
         let mut connector = ConnectorBuilder::default()
@@ -163,7 +163,9 @@ fn http_client() -> SharedHttpClient {
     })
 }
 
-/// Without the instance metadata service when an endpoint is set: it is slow to be absent, and AWS's alone.
+/// The region of the settings or of the AWS default chain. The instance metadata service is asked only if no endpoint
+/// is
+/// set: only AWS has it, and elsewhere the request takes long to fail.
 async fn region(settings: &StorageSettings, http_client: &SharedHttpClient) -> Region {
     let fixed = settings.s3_region.clone().map(Region::new);
     let mut chain = RegionProviderChain::first_try(fixed)
@@ -198,7 +200,7 @@ fn transient(get: &Get<'_>, source: impl Into<Cause>) -> Error {
     }
 }
 
-/// The whole body, counted against the limit before and while it arrives.
+/// Reads the complete body. Checks the declared length before, and the number of bytes while they arrive.
 async fn read(get: &Get<'_>, answer: GetObjectOutput) -> Result<Bytes, Error> {
     let declared = answer.content_length().and_then(|n| u64::try_from(n).ok());
     let within = |size: u64| {
@@ -240,7 +242,7 @@ impl Objects for Store {
             let answer = self.request(&get).await?;
             match self.receive(&get, answer).await {
                 Err(Error::Transient { source, .. }) if attempt < self.attempts => {
-                    tracing::debug!(at = %get.location(), attempt, %source, "download begun again");
+                    tracing::debug!(at = %get.location(), attempt, %source, "download started again");
                 }
                 done => return done,
             }
@@ -266,7 +268,7 @@ impl Objects for Store {
             .send()
             .await
             .map_err(|error| match error.raw_response() {
-                // A HEAD has no body to say what is wrong: with a version it is the version.
+                // A response to HEAD has no body that says what is wrong. With a version id it is the version.
                 Some(raw) if version.is_some() && raw.status().as_u16() == 400 => {
                     Error::NotFound { at: at.clone() }
                 }
@@ -324,7 +326,7 @@ impl Objects for Store {
         if let Err(error) = at.check_bucket() {
             return stream::once(async { Err(error) }).boxed();
         }
-        // XML can't carry every key; encoded, it can.
+        // XML can't contain every key; keys that are encoded it can.
         let pages = self
             .client
             .list_objects_v2()
@@ -366,7 +368,7 @@ impl Objects for Store {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {
                 Some(service) if service.is_bucket_already_owned_by_you() => Ok(()),
-                // Some servers say this of one's own bucket too, so ask whether we may use it.
+                // Some servers answer so for one's own bucket, too, so check whether we may use it.
                 Some(service) if service.is_bucket_already_exists() => self.enter(at).await,
                 _ => Err(classify(at, Asked::default(), error)),
             },
@@ -375,6 +377,7 @@ impl Objects for Store {
 }
 
 impl Store {
+    /// Checks that the credentials permit using the bucket.
     async fn enter(&self, at: Location) -> Result<(), Error> {
         let answer = self.client.head_bucket().bucket(&at.bucket).send().await;
         answer

@@ -1,17 +1,20 @@
-//! How to reach S3.
+//! Settings of the connection to S3.
 
 use secrecy::SecretString;
 use std::time::Duration;
 
-/// Keys given by a program; the services leave them out and take the AWS default chain's.
+/// A key pair that the program sets itself. Without one, the AWS default chain finds the credentials.
 #[derive(Debug, Clone)]
 pub struct Credentials {
+    /// The access key, which names the key pair.
     pub access_key: String,
+    /// The secret key, which signs requests.
     pub secret_key: SecretString,
 }
 
-/// Where S3 is and how long to wait for it. Credentials come by the AWS default chain: environment, profile files,
-/// web identity (IRSA), container, instance.
+/// Where S3 is and how long to wait for it. The AWS default chain finds the credentials: environment, profile files,
+/// web
+/// identity (IRSA), container, instance.
 #[derive(Debug, Clone, clap::Args)]
 pub struct StorageSettings {
     /// URL of the S3 server; AWS itself when absent
@@ -26,11 +29,11 @@ pub struct StorageSettings {
     #[arg(long, env = "SIGHTLINE_S3_PATH_STYLE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub s3_path_style: Option<bool>,
 
-    /// Time until a connection must stand
+    /// Longest time to establish a connection
     #[arg(long, env = "SIGHTLINE_S3_CONNECT_TIMEOUT", value_parser = humantime::parse_duration, value_name = "DURATION", default_value = "3s")]
     pub s3_connect_timeout: Duration,
 
-    /// Time of one attempt: until the answer begins, and again until its content is there
+    /// Longest time of one attempt: until the response begins, and again until its content has arrived
     #[arg(long, env = "SIGHTLINE_S3_TIMEOUT", value_parser = humantime::parse_duration, value_name = "DURATION", default_value = "30s")]
     pub s3_timeout: Duration,
 
@@ -47,7 +50,7 @@ pub struct StorageSettings {
     #[arg(long, env = "SIGHTLINE_S3_TIMEOUT_MS", value_name = "MS", hide = true)]
     pub s3_timeout_ms: Option<u64>,
 
-    /// How often a request is tried, with growing pauses, before the caller hears of it
+    /// Attempts for a request, with growing pauses between them, before it fails
     #[arg(
         long,
         env = "SIGHTLINE_S3_ATTEMPTS",
@@ -56,7 +59,7 @@ pub struct StorageSettings {
     )]
     pub s3_attempts: u32,
 
-    /// Keys to use instead of the default chain's.
+    /// A key pair to use instead of the default chain's. Not a flag: only programs set it.
     #[arg(skip)]
     pub credentials: Option<Credentials>,
 }
@@ -78,7 +81,7 @@ impl Default for StorageSettings {
 }
 
 impl StorageSettings {
-    /// Everything that is wrong, a line each; empty when all is well.
+    /// One line for each setting that is wrong; empty if all are right.
     pub fn problems(&self) -> Vec<String> {
         let mut found = Vec::new();
         if let Some(endpoint) = &self.s3_endpoint
@@ -103,13 +106,13 @@ impl StorageSettings {
         found
     }
 
-    /// Time until a connection must stand.
+    /// Longest time to establish a connection, by its flag or the flag's former name.
     pub(crate) fn connect_timeout(&self) -> Duration {
         let former = self.s3_connect_timeout_ms.map(Duration::from_millis);
         former.unwrap_or(self.s3_connect_timeout)
     }
 
-    /// Time of one attempt.
+    /// Longest time of one attempt, by its flag or the flag's former name.
     pub(crate) fn attempt_timeout(&self) -> Duration {
         let former = self.s3_timeout_ms.map(Duration::from_millis);
         former.unwrap_or(self.s3_timeout)
@@ -153,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_at_once() {
+    fn all_problems_are_reported_at_once() {
         let wrong = StorageSettings {
             s3_endpoint: Some("localhost:9000".into()),
             s3_region: Some(String::new()),

@@ -1,5 +1,5 @@
-//! What every store keeps: one suite, on memory, on the embedded store, and on any S3 server that
-//! `SIGHTLINE_TEST_S3_ENDPOINT` names (credentials by the AWS default chain).
+//! The contract of [`Objects`]: one suite that runs on memory, on the embedded S3 server, and on the S3 server that
+//! `SIGHTLINE_TEST_S3_ENDPOINT` names, if it is set (credentials by the AWS default chain).
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! What no sound S3 server does: answers broken off, stalled, lying, or not S3 at all.
+//! Faulty servers: responses that end early, stall, declare a wrong length, or are not S3's at all.
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
@@ -17,7 +17,9 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Answers each request with the next of the texts, the last one over and over, and closes; or goes on, silently.
+/// A server that answers each request with the next of its texts, and with the last one from then on. After a response
+/// it
+/// closes the connection, or keeps it open without sending more.
 struct Faulty {
     address: SocketAddr,
     requests: Arc<AtomicUsize>,
@@ -76,7 +78,7 @@ const WHOLE: &str =
 const BROKEN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\netag: \"e\"\r\n\r\nhel";
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_fetched_anew() {
+async fn a_body_that_ends_early_is_fetched_again() {
     let server = faulty(&[BROKEN, WHOLE], false).await;
     let object = store(server.address)
         .await
@@ -88,7 +90,7 @@ async fn a_body_that_breaks_off_is_fetched_anew() {
 }
 
 #[tokio::test]
-async fn a_body_that_always_breaks_off_is_never_handed_out() {
+async fn a_body_that_always_ends_early_is_an_error() {
     let server = faulty(&[BROKEN], false).await;
     let error = store(server.address)
         .await
@@ -100,7 +102,7 @@ async fn a_body_that_always_breaks_off_is_never_handed_out() {
 }
 
 #[tokio::test]
-async fn a_body_that_stalls_is_given_up_in_time() {
+async fn a_body_that_stalls_times_out() {
     let server = faulty(&[BROKEN], true).await;
     let begun = Instant::now();
     let error = store(server.address)
@@ -117,7 +119,7 @@ async fn a_body_that_stalls_is_given_up_in_time() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing_is_given_up_in_time() {
+async fn a_server_that_does_not_answer_times_out() {
     let server = faulty(&[""], true).await;
     let begun = Instant::now();
     let error = store(server.address)
@@ -152,7 +154,7 @@ async fn a_body_without_length_is_cut_off_at_the_limit() {
 }
 
 #[tokio::test]
-async fn a_declared_length_past_the_limit_reserves_nothing() {
+async fn a_declared_length_above_the_limit_allocates_nothing() {
     let huge = "HTTP/1.1 200 OK\r\ncontent-length: 9000000000000000000\r\netag: \"e\"\r\n\r\nx";
     let server = faulty(&[huge], true).await;
     let error = store(server.address)
@@ -188,7 +190,7 @@ async fn an_etag_is_checked_even_where_if_match_is_unknown() {
 }
 
 #[tokio::test]
-async fn a_gateway_s_page_is_a_passing_failure_and_is_retried() {
+async fn an_error_page_of_a_gateway_is_transient_and_retried() {
     let page =
         "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 13\r\nconnection: close\r\n\r\n<html></html>";
     let server = faulty(&[page, WHOLE], false).await;
@@ -209,7 +211,7 @@ async fn a_gateway_s_page_is_a_passing_failure_and_is_retried() {
 }
 
 #[tokio::test]
-async fn the_server_s_own_words_are_in_the_cause() {
+async fn the_cause_has_the_server_s_own_words() {
     let body = "<Error><Code>AccessDenied</Code><Message>not yours</Message></Error>";
     let denied = format!(
         "HTTP/1.1 403 Forbidden\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
@@ -227,7 +229,7 @@ async fn the_server_s_own_words_are_in_the_cause() {
 }
 
 #[tokio::test]
-async fn nobody_listening_is_a_passing_failure() {
+async fn a_refused_connection_is_transient() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -239,9 +241,9 @@ async fn nobody_listening_is_a_passing_failure() {
     assert_eq!(error.advice(), Advice::Retry, "{error:?}");
 }
 
-/// The default client speaks TLS: what it meets here is a failed handshake, not an unknown scheme.
+/// The default client supports TLS: the error here is a failed handshake, not an unknown scheme.
 #[tokio::test]
-async fn https_is_spoken() {
+async fn https_is_supported() {
     let server = faulty(&["not TLS at all"], false).await;
     let settings = StorageSettings {
         s3_endpoint: Some(format!("https://{}", server.address)),

@@ -1,4 +1,4 @@
-//! The NVIDIA GPUs that the process can see, measured when somebody asks: by NVML, which comes with the driver.
+//! Metrics of the NVIDIA GPUs that the process can use, read at each scrape by NVML, which is part of the driver.
 
 use nvml_wrapper::Nvml;
 use prometheus_client::{
@@ -9,7 +9,7 @@ use prometheus_client::{
 };
 use std::fmt;
 
-/// Declares the metrics where there is a driver; elsewhere there is nothing to measure.
+/// Registers the metrics if there is a driver; logs why not otherwise.
 pub(crate) fn register(registry: &mut Registry) {
     match Nvml::init() {
         Ok(nvml) => registry.register_collector(Box::new(Gpus(nvml))),
@@ -20,7 +20,7 @@ pub(crate) fn register(registry: &mut Registry) {
 #[derive(Debug)]
 struct Gpus(Nvml);
 
-/// One GPU, as of now.
+/// The current values of one GPU.
 struct Reading {
     gpu: u32,
     /// Share of the last sample period in which a kernel ran, 0 to 1.

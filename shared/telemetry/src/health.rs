@@ -1,10 +1,12 @@
-//! Liveness and readiness as named checks that give their reasons, so that a probe's answer says what is wrong.
+//! Liveness and readiness as named checks. A check that fails gives its reasons, so that a probe's response says what
+//! is
+//! wrong.
 
 use parking_lot::RwLock;
 use serde::Serialize;
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Why something does not hold; empty where it does.
+/// Why a check fails; empty if it passes.
 type Reasons = Vec<&'static str>;
 
 type Check = Box<dyn Fn() -> Reasons + Send + Sync>;
@@ -19,17 +21,17 @@ pub struct Health {
 #[derive(Default)]
 struct Checks(RwLock<Vec<(String, Check)>>);
 
-/// The body of a probe's answer.
+/// The body of a probe's response.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Verdict {
-    /// Nothing fails.
+    /// Whether all checks pass.
     pub ok: bool,
-    /// The checks that fail, each with its reasons.
+    /// The names of the checks that fail, each with its reasons.
     pub failing: BTreeMap<String, Reasons>,
 }
 
 impl Health {
-    /// While `check` gives reasons the process should be restarted.
+    /// Adds a check of liveness. While it returns reasons, the process should be restarted.
     pub fn live_unless(
         &self,
         name: impl Into<String>,
@@ -38,7 +40,8 @@ impl Health {
         self.live.add(name.into(), Box::new(check));
     }
 
-    /// While `check` gives reasons the process should be given no work and not be counted as rolled out.
+    /// Adds a check of readiness. While it returns reasons, the process should get no work, and a rollout should wait
+    /// for it.
     pub fn ready_unless(
         &self,
         name: impl Into<String>,
@@ -47,12 +50,12 @@ impl Health {
         self.ready.add(name.into(), Box::new(check));
     }
 
-    /// What `/livez` answers.
+    /// Runs the checks of liveness, as `/livez` does.
     pub fn live(&self) -> Verdict {
         self.live.verdict()
     }
 
-    /// What `/readyz` answers.
+    /// Runs the checks of readiness, as `/readyz` does.
     pub fn ready(&self) -> Verdict {
         self.ready.verdict()
     }

@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics`.
+//! The HTTP server for `/livez`, `/readyz` and `/metrics`.
 
 use crate::{Telemetry, health::Verdict};
 use axum::{
@@ -13,13 +13,19 @@ use std::{io, net::SocketAddr};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// A bound listener, so that a taken port is an error at start and port 0 can be asked what it became.
+/// A server that listens but does not serve yet. Binding is a step of its own, so that a port in use is an error at
+/// start,
+/// and the port chosen for port 0 is known.
 pub struct Server {
     listener: TcpListener,
     router: Router,
 }
 
 impl Server {
+    /// Listens on this address.
+    ///
+    /// # Errors
+    /// The address can't be bound.
     pub async fn bind(listen: SocketAddr, telemetry: Telemetry) -> io::Result<Self> {
         Ok(Self {
             listener: TcpListener::bind(listen).await?,
@@ -34,11 +40,18 @@ impl Server {
         self
     }
 
+    /// The address that it listens on.
+    ///
+    /// # Errors
+    /// The operating system can't say.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Serves until the token is cancelled.
+    /// Serves until the token is cancelled, then finishes the requests in progress.
+    ///
+    /// # Errors
+    /// Those of accepting connections.
     pub async fn run(self, shutdown: CancellationToken) -> io::Result<()> {
         axum::serve(self.listener, self.router)
             .with_graceful_shutdown(shutdown.cancelled_owned())

@@ -1,6 +1,9 @@
-//! What an operator sees of a process: logs, metrics, traces and health.
+//! Logs, metrics, traces and health of a process.
 //!
-//! A process makes one [`Telemetry`] and hands a clone to each service it runs; [`Server`] answers probes and scrapes from it.
+//! A process makes one [`Telemetry`] and passes a clone to each service that it runs. [`Server`] serves its health
+//! checks
+//! and its metrics over HTTP. [`Logs::start`] starts logging and, if a collector is configured, the export of spans.
+#![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 #[cfg(feature = "gpu")]
@@ -27,7 +30,7 @@ use std::{
 };
 pub use traces::{TraceSettings, Traces};
 
-/// What an operator sees of a process, and where.
+/// Settings of logs, metrics, health and traces.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Logs, health, metrics and traces")]
 pub struct TelemetrySettings {
@@ -45,6 +48,7 @@ pub struct TelemetrySettings {
         default_value = "0.0.0.0:8080"
     )]
     pub http_listen: SocketAddr,
+    /// Where spans are sent.
     #[command(flatten)]
     pub traces: TraceSettings,
 }
@@ -54,12 +58,12 @@ pub struct TelemetrySettings {
 pub struct Telemetry {
     registry: Arc<Mutex<Registry>>,
     declared: Arc<Mutex<HashMap<TypeId, Box<dyn Any + Send>>>>,
-    /// Register what must hold for the process to be alive and ready.
+    /// The health checks; services add theirs.
     pub health: Health,
 }
 
 impl Default for Telemetry {
-    /// Beside what is declared later, the process itself is measured.
+    /// With the metrics of the process itself registered, and no health checks.
     fn default() -> Self {
         let health = Health::default();
         let mut registry = Registry::default();
@@ -75,12 +79,13 @@ impl Default for Telemetry {
 }
 
 impl Telemetry {
-    /// The registry, to declare metrics in. Not to be held across an await.
+    /// The registry, to register metrics in. The guard must not be held across an await.
     pub fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock()
     }
 
-    /// A set of metrics that is declared once in a process, however many services use it: the first caller declares it.
+    /// A set of metrics that several services of a process share. The first call for the type `M` registers it with
+    /// `declare`; later calls return clones.
     pub fn declared<M: Clone + Send + 'static>(
         &self,
         declare: impl FnOnce(&mut Registry) -> M,

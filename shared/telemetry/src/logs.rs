@@ -1,4 +1,4 @@
-//! Log lines on stderr, so that stdout stays a program's output; and the spans around them, to a collector.
+//! Log lines on stderr, so that stdout has the program's output only, and the export of spans to a collector.
 
 use crate::{TelemetrySettings, TraceSettings, Traces, traces};
 use clap::ValueEnum;
@@ -7,18 +7,23 @@ use tracing_subscriber::{
     EnvFilter, Layer, Registry, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
+    /// Pretty on a terminal, JSON elsewhere
     Auto,
+    /// One JSON object a line
     Json,
+    /// Text for people
     Pretty,
 }
 
-/// How a process logs.
+/// The filter and format of a process's log.
 #[derive(Debug, Clone, Copy)]
 pub struct Logs<'a> {
-    /// A level, or directives; ones that can't be read become `info`.
+    /// A level, or directives of [`EnvFilter`]; `info` if they can't be parsed.
     pub directives: &'a str,
+    /// The format of lines.
     pub format: LogFormat,
 }
 
@@ -32,14 +37,14 @@ impl<'a> From<&'a TelemetrySettings> for Logs<'a> {
 }
 
 impl Logs<'_> {
-    /// Starts logging for the process, and sending the spans of `service` where `traces` names a collector. A second
-    /// call changes nothing.
+    /// Starts logging for the process, and the export of the spans of `service` if `traces` names a collector. Logging
+    /// stays as it is if it was started before. Spans are exported until the result is dropped.
     pub fn start(self, service: &str, traces: Option<&TraceSettings>) -> Traces {
         let (traces, spans) = match traces {
             Some(settings) => traces::start(settings, service),
             None => (Traces::none(), None),
         };
-        // An error means that a subscriber is set already, by the test or the program that embeds this one.
+        // It fails if a subscriber is set already, by a test or by the program that embeds this one.
         let _already_set = tracing_subscriber::registry()
             .with(self.lines())
             .with(spans)
@@ -72,7 +77,7 @@ impl Logs<'_> {
 }
 
 impl TelemetrySettings {
-    /// What is wrong with the filter directives, if anything.
+    /// What is wrong with the directives of `--log`, if anything.
     pub fn problem(&self) -> Option<String> {
         EnvFilter::try_new(&self.log)
             .err()

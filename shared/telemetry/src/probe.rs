@@ -1,17 +1,18 @@
-//! Asks a running process whether it is ready: the health check of a container that has neither a shell nor curl.
+//! A client for `/readyz`: the health check of a container that has neither a shell nor curl.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
-/// Shorter than the time-out of the images' health checks, so that the reason is still told.
+/// Shorter than the time-out of the images' health checks, so that the reason is printed before that.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Asks `/readyz` of the process that listens at `listen`; every address means this machine.
+/// Asks the process that listens at `listen` for `/readyz`. An unspecified address (`0.0.0.0`, `::`) stands for
+/// loopback.
 ///
 /// # Errors
-/// What keeps it from being ready, or from being asked.
+/// Why the process is not ready, or why it could not be asked.
 pub fn ask(listen: SocketAddr) -> Result<(), String> {
     let host = match listen.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),

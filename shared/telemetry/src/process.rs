@@ -1,6 +1,6 @@
-//! The process itself, measured when somebody asks: the names that Prometheus' client libraries share
-//! (`process_…`, [convention](https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics)), its memory
-//! limit, and whether it is ready.
+//! Metrics of the process itself, read at each scrape: those that Prometheus' client libraries have in common
+//! (`process_…`, [convention](https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics)), its
+//! memory limit, and whether it is ready.
 
 use crate::Health;
 use prometheus_client::{
@@ -94,14 +94,14 @@ fn bytes(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64
     gauge.encode(encoder.encode_descriptor(name, help, Some(&Unit::Bytes), gauge.metric_type())?)
 }
 
-/// Nothing is known on this system.
+/// Bytes of memory that the process may use; not known on this system.
 #[cfg(not(target_os = "linux"))]
 pub fn memory_limit() -> Option<u64> {
     None
 }
 
-/// Bytes of memory that the process may use: the lowest of the control group's limit, by version 2 or 1 as a container sees
-/// it, and the machine's memory.
+/// Bytes of memory that the process may use: the lowest of the control group's limit, by version 2 or 1 as a container
+/// sees it, and the machine's memory.
 #[cfg(target_os = "linux")]
 pub fn memory_limit() -> Option<u64> {
     use procfs::Current as _;

@@ -1,7 +1,7 @@
-//! Spans to an OpenTelemetry collector, by OTLP over HTTP.
+//! Export of spans to an OpenTelemetry collector, by OTLP over HTTP.
 //!
-//! Nobody waits for the collector: spans are sent in batches from a thread of their own, and dropped where they come
-//! faster than it takes them.
+//! The program never waits for the collector. A thread of its own sends spans in batches, and drops them if they come
+//! faster than the collector takes them.
 
 use async_trait::async_trait;
 use clap::Args;
@@ -17,13 +17,13 @@ use std::{io::Read as _, process, time::Duration};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
 
-/// The collector has that long to take the last spans of a process that ends.
+/// How long a process that ends waits for the collector to take the last spans.
 const FAREWELL: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Of what a collector answers, nothing is needed but a short error.
+/// Bytes that are read of the collector's response; only the text of an error is used.
 const LONGEST_ANSWER: u64 = 64 << 10;
 
-/// Where spans go.
+/// Settings of the export of spans.
 #[derive(Debug, Clone, Args)]
 pub struct TraceSettings {
     /// OTLP collector that spans are sent to, as http://HOST:4318; none are sent without one.
@@ -47,7 +47,7 @@ pub struct TraceSettings {
     pub trace_ratio: f64,
 }
 
-/// Sends spans until it is dropped, which waits a moment for the last ones.
+/// A running export of spans. Dropping it waits up to two seconds until the last spans are sent.
 #[must_use]
 #[derive(Debug)]
 pub struct Traces(Option<SdkTracerProvider>);
@@ -68,7 +68,7 @@ impl Drop for Traces {
     }
 }
 
-/// A layer that sends the spans of our own crates, where there is a collector.
+/// A layer that exports the spans of this workspace's crates, if there is a collector.
 pub(crate) fn start<S>(
     settings: &TraceSettings,
     service: &str,
@@ -107,7 +107,7 @@ fn provider(endpoint: &str, ratio: f64, service: &str) -> Option<SdkTracerProvid
     let exporter = match exporter {
         Ok(exporter) => exporter,
         Err(error) => {
-            // The URL was checked; what is left are headers of the environment.
+            // The URL has been checked, so headers from the environment are wrong.
             eprintln!("error: spans can't be sent: {error}");
             return None;
         }
@@ -127,7 +127,7 @@ fn provider(endpoint: &str, ratio: f64, service: &str) -> Option<SdkTracerProvid
     Some(provider)
 }
 
-/// A client that blocks, which is right where it is used: the exporter's thread has nothing else to do.
+/// A blocking client. Only the exporter's own thread uses it, so nothing else waits.
 #[derive(Debug)]
 struct Client(ureq::Agent);
 

@@ -1,6 +1,6 @@
-//! Real parts for the tests: clients for Kafka, raw requests where a client would hide the answer, child processes that end
-//! with the test, and hostile images ([`hostile`]). With the feature `servers` also Kafka, S3 servers, Prometheus and the
-//! four services. Used by tests only.
+//! Real parts for the tests: clients for Kafka, raw requests where a client would hide the answer, child processes that
+//! end with the test, and hostile images ([`hostile`]). With the feature `servers` also Kafka, S3 servers, Prometheus
+//! and the four services. Used by tests only.
 //!
 //! Nothing here sleeps for a fixed time: every wait has a condition and a deadline.
 

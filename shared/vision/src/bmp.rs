@@ -1,4 +1,4 @@
-//! BMP, by the image crate: colours of a palette and bit fields become RGB as they come.
+//! BMP, by the image crate, which also converts palettes and bit fields to RGB.
 
 use crate::{Error, Format, Limits, Picture, header, samples::drop_alpha, turn};
 use image::{ColorType, ImageDecoder, codecs::bmp::BmpDecoder, metadata::Orientation};
@@ -6,7 +6,7 @@ use std::io::Cursor;
 
 const FORMAT: Format = Format::Bmp;
 
-/// The decoder's palette and row of indices, and what allocations cost themselves.
+/// Memory for the decoder's palette and a row of indices, and the overhead of allocations.
 const OVERHEAD: u64 = 64 << 10;
 
 pub(crate) struct Header<'a> {
@@ -27,7 +27,7 @@ impl header::Header for Header<'_> {
         self.decoder.dimensions()
     }
 
-    /// The pixels as the decoder gives them, with alpha or without; alpha is dropped in place.
+    /// The decoder's pixels, with alpha if the file has it, and a row. Alpha is dropped in place.
     fn memory(&self) -> u64 {
         self.decoder.total_bytes() + u64::from(self.size().0) + OVERHEAD
     }

@@ -1,4 +1,5 @@
-//! Bytes to pixels in two steps: the header, which says what the picture needs, and the picture.
+//! Decoding in two steps: [`open`] reads the header, which says how much memory the picture takes; [`Encoded::decode`]
+//! reads the pixels.
 
 use crate::{Error, Format, Limits, Picture, bmp, header::Header, jpeg, png, webp};
 use std::{
@@ -6,13 +7,16 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-/// A picture whose header was read and lies within the limits. Nothing of the size of its pixels is allocated yet.
+/// A picture whose header has been read and is within the limits. No memory is allocated for its pixels yet.
 pub struct Encoded<'a> {
     format: Format,
     header: Box<dyn Header + 'a>,
 }
 
 /// Reads the header and checks it against the limits.
+///
+/// # Errors
+/// The bytes are of no supported format or damaged, or the header declares more than the limits allow.
 pub fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Encoded<'a>, Error> {
     if bytes.is_empty() {
         return Err(Error::Empty);
@@ -29,35 +33,45 @@ pub fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Encoded<'a>, Error> 
     Ok(Encoded { format, header })
 }
 
-/// The whole picture, upright by its EXIF orientation; of an animation the first frame. Alpha is dropped.
+/// [`open`] and [`Encoded::decode`] in one call.
+///
+/// # Errors
+/// Those of both.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture, Error> {
     open(bytes, limits)?.decode()
 }
 
 impl Encoded<'_> {
+    /// The file's format.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// As stored: before it is turned upright.
+    /// Pixels of a row as stored, before the EXIF orientation is applied.
     pub fn width(&self) -> u32 {
         self.header.size().0
     }
 
-    /// As stored: before it is turned upright.
+    /// Rows as stored, before the EXIF orientation is applied.
     pub fn height(&self) -> u32 {
         self.header.size().1
     }
 
-    /// At most so many bytes are allocated at once until [`decode`](Self::decode) returns: the decoder's own, and the
-    /// picture. The file's bytes don't count.
+    /// An upper bound of the bytes that are allocated at any time until [`decode`](Self::decode) returns: the decoder's
+    /// memory and the picture. The file's bytes are not included.
     ///
-    /// One kind of file can pass it: a lossless WebP says only within its coded data how many Huffman codes it has.
+    /// One kind of file can exceed it: a lossless WebP declares the number of its Huffman codes only within its coded
+    /// data.
     pub fn memory(&self) -> u64 {
         self.header.memory()
     }
 
-    /// The whole picture, upright by its EXIF orientation; of an animation the first frame. Alpha is dropped.
+    /// Decodes the complete picture and turns it upright by its EXIF orientation. Takes the first frame of an
+    /// animation.
+    /// Drops alpha.
+    ///
+    /// # Errors
+    /// The file ends early, is damaged, or has a feature that is not supported.
     pub fn decode(self) -> Result<Picture, Error> {
         guarded(self.format, || self.header.decode())
     }
@@ -70,7 +84,7 @@ impl fmt::Debug for Encoded<'_> {
     }
 }
 
-/// The decoders are other people's, the bytes anybody's: a panic must not cost more than this picture.
+/// Turns a panic of a decoder into an error of this picture.
 fn guarded<T>(format: Format, step: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(step))
         .unwrap_or_else(|_| Err(Error::corrupt(format, "the decoder panicked")))

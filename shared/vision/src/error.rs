@@ -1,15 +1,17 @@
-//! Why bytes are no picture for us. Each is final: the same bytes fail the same way.
+//! Errors of decoding. All are permanent: the same bytes fail the same way every time.
 
 use crate::Format;
 use std::fmt;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
+/// Why bytes can't be decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// There are no bytes.
     #[error("no bytes")]
     Empty,
-    /// The first bytes are those of no format we read.
+    /// The first bytes are of no supported format.
     #[error("neither JPEG, PNG, BMP nor WebP: it begins with {start}")]
     Unrecognised {
         /// The first bytes, in hexadecimal.
@@ -17,36 +19,48 @@ pub enum Error {
     },
     /// The file ends before the picture does.
     #[error("a {format} that ends early")]
-    Truncated { format: Format },
-    /// The file breaks its format's rules.
+    Truncated {
+        /// The file's format.
+        format: Format,
+    },
+    /// The file violates its format.
     #[error("a damaged {format}")]
     Corrupt {
+        /// The file's format.
         format: Format,
+        /// The decoder's error.
         #[source]
         source: Cause,
     },
     /// The header declares more than the limits allow; nothing was decoded.
     #[error("{width}×{height} is more than the limit of {limit}")]
     TooManyPixels {
+        /// Pixels of a row, as declared.
         width: u32,
+        /// Rows, as declared.
         height: u32,
+        /// The limit that is exceeded.
         limit: Limit,
     },
-    /// A rarity of the format that the decoder does not know.
+    /// The file uses a feature of its format that the decoder does not support.
     #[error("a {format} of a kind that is not supported")]
     Unsupported {
+        /// The file's format.
         format: Format,
+        /// The feature, or the decoder's error.
         #[source]
         source: Cause,
     },
 }
 
-/// The limit that was passed.
+/// A limit that a picture exceeds, with its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
+    /// Width times height.
     Pixels(u64),
+    /// The longer side, in pixels.
     Side(u32),
-    /// The longer side over the shorter.
+    /// The longer side divided by the shorter.
     Ratio(u32),
 }
 
@@ -79,7 +93,7 @@ impl Error {
         }
     }
 
-    /// Sorts what the image crate says; a file that ends early is told from one that is wrong.
+    /// The image crate's error. A file that ends early is distinguished from one that is damaged.
     pub(crate) fn from_image(format: Format, error: image::ImageError) -> Self {
         match error {
             image::ImageError::Unsupported(_) => Self::Unsupported {

@@ -1,17 +1,22 @@
-//! Which format a file has, by its first bytes.
+//! The format of a file, by its first bytes.
 
 use std::fmt;
 
+/// A supported file format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
+    /// JPEG, baseline or progressive.
     Jpeg,
+    /// PNG, also interlaced.
     Png,
+    /// Windows bitmap.
     Bmp,
+    /// WebP, lossy or lossless.
     Webp,
 }
 
 impl Format {
-    /// The format that the magic bytes announce; none for anything else.
+    /// The format that the magic bytes declare; `None` for any other bytes.
     pub fn detect(bytes: &[u8]) -> Option<Self> {
         if bytes.starts_with(b"\xff\xd8\xff") {
             Some(Self::Jpeg)
@@ -27,7 +32,7 @@ impl Format {
     }
 }
 
-/// "BM" alone begins many a text: the size of the header that follows must be one that exists.
+/// Whether the size of the second header is one that exists. Texts, too, begin with "BM".
 fn bitmap(bytes: &[u8]) -> bool {
     let size = bytes.get(14..18);
     size.is_some_and(|size| matches!(size, [12 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0]))

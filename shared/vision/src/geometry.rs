@@ -1,8 +1,8 @@
-//! Which part of the picture a tensor or a thumbnail shows: a box in the picture's own coordinates.
+//! The part of the picture that a tensor or a thumbnail shows, as a box in the picture's coordinates.
 
 use sightline_manifest::{Preprocessing, Resize};
 
-/// A rectangle of the source, in pixels and fractions of them.
+/// A rectangle of the source picture, in pixels, which may be fractions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Window {
     pub left: f64,
@@ -36,7 +36,8 @@ pub(crate) fn window((width, height): (u32, u32), preprocessing: &Preprocessing)
     }
 }
 
-/// The smallest size of these proportions with neither edge below the target's; the long one rounded down.
+/// The smallest size with these proportions whose edges are not shorter than the target's; the long edge is rounded
+/// down.
 fn cover((width, height): (u64, u64), (target_width, target_height): (u64, u64)) -> (u64, u64) {
     if width * target_height <= height * target_width {
         (target_width, target_width * height / width)
@@ -45,14 +46,14 @@ fn cover((width, height): (u64, u64), (target_width, target_height): (u64, u64))
     }
 }
 
-/// Where a centred crop of `crop` pixels out of `resized` lies on an edge of `source` pixels: start and length.
+/// Start and length of a centred crop on an edge of `source` pixels: the crop has `crop` of the `resized` pixels.
 fn axis(source: u64, resized: u64, crop: u64) -> (f64, f64) {
     let start = ((resized - crop) as f64 / 2.0).round_ties_even();
     let scale = source as f64 / resized as f64;
     within(source, start * scale, crop as f64 * scale)
 }
 
-/// Keeps rounding errors of the last bit from reaching over the edge.
+/// Limits start and length to the edge, which rounding errors of the last bit would exceed.
 fn within(source: u64, start: f64, length: f64) -> (f64, f64) {
     let start = start.max(0.0);
     (start, length.min(source as f64 - start))
@@ -89,7 +90,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn torchvision_s_numbers() {
+    fn sizes_are_torchvision_s() {
         assert_eq!(cover((640, 480), (256, 256)), (341, 256));
         assert_eq!(cover((480, 640), (256, 256)), (256, 341));
         assert_eq!(cover((1, 5000), (256, 256)), (256, 1_280_000));

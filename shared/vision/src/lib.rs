@@ -1,17 +1,19 @@
-//! From the bytes of a file to pixels, a tensor and a thumbnail. Pure: no I/O, no threads, no settings of its own.
+//! From the bytes of a file to pixels, a tensor and a thumbnail. Pure: no I/O, no threads, no settings.
 //!
-//! Promises:
-//! - what a file is, its first bytes say, never its name ([`Format::detect`]);
-//! - a picture over the [`Limits`] is refused by its header, before anything is allocated for it; the header is the one that
-//!   the decoder itself has read;
-//! - what decoding takes is known before, by [`Encoded::memory`], but for lossless WebP that sets out to deceive;
-//! - profiles, texts and other metadata are passed over, save the orientation of EXIF; metadata that can't be read is no
-//!   reason to refuse a picture;
-//! - whatever the bytes are, [`decode`] gives a whole picture or an [`Error`], never a part of one and never a panic;
-//! - pixels come out as Pillow's `ImageOps.exif_transpose(image).convert("RGB")` gives them, save 16-bit grey, of which
-//!   the high byte is taken (Pillow cuts at 255, which turns such pictures white);
-//! - a tensor is what torchvision's evaluation transform makes of it with Pillow's antialiased resampling, within 1
-//!   of 255 on 99.9 % of the values; on 99 % for progressive JPEGs with halved colour.
+//! Guarantees:
+//! - The first bytes of a file decide its format, never its name ([`Format::detect`]).
+//! - A picture above the [`Limits`] is refused by its header, before memory for its pixels is allocated. The size
+//!   checked is the one that the decoder itself has read.
+//! - [`Encoded::memory`] says before decoding how much memory it takes. The exception is a lossless WebP that is made
+//!   to exceed it.
+//! - Metadata is skipped, except the EXIF orientation. A picture is not refused because its metadata can't be read.
+//! - For any bytes, [`decode`] returns a complete picture or an [`Error`]. It never returns a part of a picture, and it
+//!   never panics.
+//! - Pixels equal those of Pillow's `ImageOps.exif_transpose(image).convert("RGB")`. The exception is 16-bit grey, of
+//!   which the high byte is used (Pillow clips at 255, which makes such pictures white).
+//! - A tensor equals that of torchvision's evaluation transform with Pillow's antialiased resampling, within 1 of 255
+//!   for 99.9 % of the values; for 99 % with progressive JPEGs whose chroma is subsampled.
+#![warn(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod bmp;

@@ -1,17 +1,17 @@
-//! How large a picture may be.
+//! Limits on the size of a picture.
 
 use crate::{Error, Format, error::Limit};
 use serde::{Deserialize, Serialize};
 
-/// What a picture's header may declare. What decoding it costs, [`Encoded::memory`](crate::Encoded::memory) says; whoever
-/// decodes bounds that.
+/// The largest size that a picture's header may declare. The memory that decoding takes is not limited here: the caller
+/// checks [`Encoded::memory`](crate::Encoded::memory).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Width times height.
+    /// Largest product of width and height.
     pub max_pixels: u64,
-    /// Width, and height.
+    /// Largest width and largest height, in pixels.
     pub max_side: u32,
-    /// How many times longer the longer side is than the shorter.
+    /// Largest quotient of the longer side and the shorter.
     pub max_ratio: u32,
 }
 
@@ -27,7 +27,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// For the size that a decoder has read and will allocate for.
+    /// Checks the size that a decoder has read and will allocate memory for.
     pub(crate) fn check(&self, format: Format, (width, height): (u32, u32)) -> Result<(), Error> {
         let (short, long) = (width.min(height), width.max(height));
         if short == 0 {
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn each_limit_is_met_exactly() {
+    fn a_picture_at_a_limit_is_within_it() {
         assert_eq!(limit((10_000, 10_000)), None);
         assert_eq!(limit((10_001, 10_000)), Some(Limit::Pixels(100_000_000)));
         assert_eq!(limit((512, 32_768)), None);

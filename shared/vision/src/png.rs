@@ -1,5 +1,6 @@
-//! PNG, by the png crate itself: it gives rows, so that the picture is the only thing of its own size, and it can be told
-//! not to inflate profiles and texts.
+//! PNG, by the png crate directly. It decodes row by row, so that no second buffer of the picture's size is needed, and
+//! it
+//! can be told not to decompress colour profiles and texts.
 
 use crate::{
     Error, Format, Limits, Picture, header,
@@ -10,10 +11,10 @@ use std::io::{Cursor, ErrorKind};
 
 const FORMAT: Format = Format::Png;
 
-/// Of the decoder: its inflater, its buffers for chunks and rows at their smallest.
+/// The decoder's own memory: the decompressor, and the least of its buffers for chunks and rows.
 const OVERHEAD: u64 = 768 << 10;
 
-/// Rows that the decoder may hold before it moves them out of its buffer, which grows by doubling; and ours.
+/// Rows held at most: those in the decoder's buffer, which grows by doubling, and one here.
 const ROWS: u64 = 22;
 
 pub(crate) struct Header<'a> {
@@ -22,12 +23,12 @@ pub(crate) struct Header<'a> {
 
 impl<'a> Header<'a> {
     pub fn open(bytes: &'a [u8], limits: &Limits) -> Result<Self, Error> {
-        // The only chunk without a bound that is still read is EXIF, and that is as long as the file says it is.
+        // The only chunk read without a bound is EXIF, and it is not compressed: the file limits its length.
         let unbounded = png::Limits { bytes: usize::MAX };
         let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), unbounded);
         decoder.set_ignore_text_chunk(true);
         decoder.set_ignore_iccp_chunk(true);
-        // To RGB or grey of 8 bits, row by row; of 16 bits the high byte.
+        // Samples become 8-bit RGB or grey; of 16 bits the high byte is used.
         decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
         let size = decoder.read_header_info().map_err(sort)?.size();
         limits.check(FORMAT, size)?;
@@ -41,7 +42,7 @@ impl header::Header for Header<'_> {
         self.reader.info().size()
     }
 
-    /// The picture, some rows, and EXIF, of which there are copies.
+    /// The picture, the rows held, and three copies of EXIF.
     fn memory(&self) -> u64 {
         let (width, height) = self.size();
         let row = self.reader.info().raw_row_length().max(4 * width as usize) as u64;
@@ -71,7 +72,7 @@ impl header::Header for Header<'_> {
                 }
             }
         }
-        // Checks that the coded data ends as it should.
+        // Checks that the compressed data ends here.
         match reader.read_row(&mut line).map_err(sort)? {
             None => canvas.finish(FORMAT),
             Some(_) => Err(Error::corrupt(FORMAT, "more rows than its height")),
@@ -85,7 +86,7 @@ fn read_row(reader: &mut Reader<Cursor<&[u8]>>, row: &mut [u8]) -> Result<(), Er
         .ok_or_else(|| Error::corrupt(FORMAT, "fewer rows than its height"))
 }
 
-/// Puts a row of a pass, of 8-bit samples.
+/// Writes a row of a pass, which has 8-bit samples, to the canvas.
 fn put(
     canvas: &mut Canvas,
     color: ColorType,
@@ -116,13 +117,13 @@ fn put(
     }
 }
 
-/// The pixels that one pass over the picture holds: those of each `step`-th column and row.
+/// One pass of an interlaced picture: the pixels of each `step`-th column and row, from `start` on.
 struct Pass {
     start: (usize, usize),
     step: (usize, usize),
 }
 
-/// Without interlacing one pass, else the seven of Adam7: PNG (third edition), 8.1.
+/// One pass without interlacing, the seven of Adam7 with it: PNG (third edition), 8.1.
 fn passes(interlaced: bool) -> impl Iterator<Item = Pass> {
     const PLAIN: [(usize, usize, usize, usize); 1] = [(0, 0, 1, 1)];
     const ADAM7: [(usize, usize, usize, usize); 7] = [
@@ -148,7 +149,7 @@ impl Pass {
             .div_ceil(self.step.0)
     }
 
-    /// The picture's rows that the pass has; none where it has no column.
+    /// The picture's rows that are in the pass; none if it has no column.
     fn rows(&self, (width, height): (u32, u32)) -> impl Iterator<Item = usize> + use<> {
         let end = if self.columns(width) > 0 {
             height as usize

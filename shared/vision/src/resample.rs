@@ -10,14 +10,15 @@ use sightline_manifest::Interpolation;
 use std::{cell::RefCell, ops::Range};
 
 thread_local! {
-    /// Keeps its intermediate buffer from picture to picture.
+    /// Kept, so that its intermediate buffer is allocated once per thread.
     static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
 }
 
 /// The pixels of the window, as `width` × `height` RGB.
 ///
-/// Across first and then down, rounded to bytes in between, because Pillow does so; the resizer left alone goes down
-/// first.
+/// Horizontally first and then vertically, rounded to bytes in between, as Pillow does. By itself the resizer would
+/// begin
+/// with the vertical pass.
 pub(crate) fn resample(
     picture: &Picture,
     window: Window,
@@ -47,7 +48,7 @@ pub(crate) fn resample(
     pass(&narrowed, narrow, down, (width, height), filter)
 }
 
-/// The rows of the source that the vertical pass will look at.
+/// The rows of the source that the vertical pass reads.
 fn rows(window: &Window, source: u32, target: u32, filter: FilterType) -> Range<u32> {
     let radius = if filter == FilterType::Bilinear {
         1.0
@@ -62,7 +63,7 @@ fn rows(window: &Window, source: u32, target: u32, filter: FilterType) -> Range<
     start..end
 }
 
-/// The same, faster and not as Pillow rounds: down first, which the processor likes better.
+/// As [`resample`], but faster and with another rounding than Pillow's: vertically first, in one call.
 pub(crate) fn quick(picture: &Picture, window: Window, target: (u32, u32)) -> Vec<u8> {
     let source = (picture.width(), picture.height());
     pass(picture.rgb(), source, window, target, FilterType::Bilinear)

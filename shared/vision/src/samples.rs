@@ -1,7 +1,7 @@
-//! Pixels of other kinds to RGB, in the memory that they lie in.
+//! Conversions to RGB in place.
 
-/// RGBA to RGB. Alpha is dropped, not blended: Pillow's `convert("RGB")`. The memory stays as large as it was: giving the rest
-/// back may move all of it.
+/// RGBA to RGB. Alpha is dropped, not blended, as by Pillow's `convert("RGB")`. The vector keeps its capacity, because
+/// shrinking it may copy all of it.
 pub(crate) fn drop_alpha(mut rgba: Vec<u8>) -> Vec<u8> {
     let pixels = rgba.len() / 4;
     for at in 0..pixels {
@@ -12,12 +12,12 @@ pub(crate) fn drop_alpha(mut rgba: Vec<u8>) -> Vec<u8> {
     rgba
 }
 
-/// Grey to RGB: the first third holds the greys.
+/// Grey to RGB. The first third of `rgb` contains the grey values.
 pub(crate) fn spread_grey(rgb: &mut [u8]) {
     const BLOCK: usize = 1024;
     let pixels = rgb.len() / 3;
     let mut greys = [0; BLOCK];
-    // From the end, so that nothing is overwritten that is still to be read.
+    // From the end, so that no value is overwritten before it is read.
     for start in (0..pixels).step_by(BLOCK).rev() {
         let end = (start + BLOCK).min(pixels);
         let greys = &mut greys[..end - start];

@@ -1,17 +1,20 @@
-//! The picture as a model takes it.
+//! A picture as the input of a model.
 
 use crate::{Picture, geometry, resample::resample};
 use sightline_manifest::Preprocessing;
 
-/// Channels first: all of red, all of green, all of blue, each row by row.
+/// A picture with its channels first: all red values, then all green, then all blue, each row by row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor<T> {
-    /// [3, height, width].
+    /// `[3, height, width]`.
     pub shape: [usize; 3],
+    /// The values: `3 * height * width` of them.
     pub data: Vec<T>,
 }
 
-/// Resized and cropped, 0…255, not normalised: that belongs to the weights. Only what the crop shows is resized.
+/// The picture resized and cropped, with values from 0 to 255. Not normalised: the model does that. Only the part that
+/// the
+/// crop shows is resized.
 ///
 /// `preprocessing` must be one without [`problems`](Preprocessing::problems).
 pub fn tensor(picture: &Picture, preprocessing: &Preprocessing) -> Tensor<u8> {
@@ -32,7 +35,7 @@ pub fn tensor(picture: &Picture, preprocessing: &Preprocessing) -> Tensor<u8> {
     }
 }
 
-/// The same, scaled to 0…1 and normalised by mean and standard deviation.
+/// [`tensor`], scaled to 0…1 and normalised by mean and standard deviation.
 pub fn tensor_f32(picture: &Picture, preprocessing: &Preprocessing) -> Tensor<f32> {
     let Tensor { shape, data } = tensor(picture, preprocessing);
     let channels = data.chunks_exact(shape[1] * shape[2]);

@@ -1,4 +1,4 @@
-//! Small pictures for people.
+//! Thumbnails.
 
 use crate::{
     Picture,
@@ -11,23 +11,24 @@ use image::{
 };
 use serde::{Deserialize, Serialize};
 
-/// How large a thumbnail is and how the picture is laid into it.
+/// The size of a thumbnail, and how the picture fits into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThumbnailSpec {
-    /// Pixels, at least 1.
+    /// Width in pixels, at least 1.
     pub width: u32,
-    /// Pixels, at least 1.
+    /// Height in pixels, at least 1.
     pub height: u32,
+    /// How a picture of other proportions fits.
     pub fit: Fit,
 }
 
-/// What happens where the proportions differ.
+/// How a picture fits into a thumbnail of other proportions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fit {
-    /// The thumbnail is filled and what stands over is cut off.
+    /// The picture fills the thumbnail; the rest of it is cropped.
     #[default]
     Cover,
-    /// The whole picture is shown and the thumbnail is smaller one way.
+    /// The thumbnail shows the complete picture, and is less wide or less high than asked for.
     Contain,
 }
 
@@ -61,7 +62,7 @@ fn whole((width, height): (u32, u32)) -> Window {
     }
 }
 
-/// Fast rather than small: a thumbnail is written once and read a few times.
+/// Compressed for speed rather than size: a thumbnail is written once and read a few times.
 fn png(rgb: &[u8], (width, height): (u32, u32)) -> Vec<u8> {
     let mut png = Vec::with_capacity(rgb.len());
     PngEncoder::new_with_quality(&mut png, CompressionType::Fast, FilterType::Adaptive)

@@ -9,11 +9,11 @@ pub(crate) struct Canvas {
     size: (u32, u32),
     /// Of the stored picture.
     width: usize,
-    /// Where the stored picture's first pixel belongs, in pixels.
+    /// The position of the stored picture's first pixel, in pixels.
     origin: isize,
-    /// From a stored pixel to its right neighbour.
+    /// The distance from a stored pixel to its right neighbour, in pixels.
     across: isize,
-    /// From a stored pixel to the one below.
+    /// The distance from a stored pixel to the one below, in pixels.
     down: isize,
 }
 
@@ -59,7 +59,7 @@ impl Canvas {
         }
     }
 
-    /// The stored row `y` as it lies in the upright picture; none where it does not lie there in one piece.
+    /// The stored row `y` within the upright picture; `None` if it is not contiguous and in order there.
     pub fn row(&mut self, y: usize) -> Option<&mut [u8]> {
         let start = usize::try_from(self.origin + y as isize * self.down).ok()?;
         let whole = self.across == 1;
@@ -71,13 +71,13 @@ impl Canvas {
     }
 }
 
-/// As the EXIF data says; metadata that can't be read is no reason to refuse the picture.
+/// The orientation in the EXIF data; none if there is no data or it can't be read.
 pub(crate) fn orientation(exif: Option<&[u8]>) -> Orientation {
     let stated = exif.and_then(Orientation::from_exif_chunk);
     stated.unwrap_or(Orientation::NoTransforms)
 }
 
-/// Bytes in use while a decoded picture of `decoded` bytes is turned into one of `picture` bytes; 0 where it is turned in
+/// Bytes in use while a decoded picture of `decoded` bytes is turned into one of `picture` bytes; 0 if it is turned in
 /// place.
 pub(crate) fn memory(orientation: Orientation, decoded: u64, picture: u64) -> u64 {
     if transposes(orientation) {
@@ -87,7 +87,7 @@ pub(crate) fn memory(orientation: Orientation, decoded: u64, picture: u64) -> u6
     }
 }
 
-/// Whether width and height change places, which can't be done in the same memory.
+/// Whether width and height are exchanged, which can't be done in place.
 fn transposes(orientation: Orientation) -> bool {
     matches!(
         orientation,
@@ -98,7 +98,7 @@ fn transposes(orientation: Orientation) -> bool {
     )
 }
 
-/// The stored picture upright: in place, or in a second copy where width and height change places.
+/// Turns the stored picture upright: in place, or in a copy if width and height are exchanged.
 pub(crate) fn upright(
     format: Format,
     size: (u32, u32),
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use image::{DynamicImage, RgbImage};
 
-    /// Each orientation in each way, against the image crate's.
+    /// Each orientation, in place and by a canvas, compared with the image crate's.
     #[test]
     fn turned_as_exif_says() {
         let (width, height) = (5, 3);

@@ -1,4 +1,4 @@
-//! Whatever the bytes are, there is a whole picture within the limits or an error.
+//! Any bytes give a complete picture within the limits, or an error.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;

@@ -1,5 +1,6 @@
-//! What decoding allocates at its peak, counted, against what was said before. A program of its own whose tests run one
-//! after another: the counter counts all of it.
+//! The measured peak of the memory that decoding allocates, compared with what `Encoded::memory` said before. A
+//! program
+//! of its own whose tests run one after another, because the allocator counts the whole process.
 #![allow(clippy::unwrap_used)]
 
 use peak_alloc::PeakAlloc;
@@ -17,7 +18,7 @@ use std::{
 #[global_allocator]
 static COUNTER: PeakAlloc = PeakAlloc;
 
-/// Held while something is counted.
+/// Held while memory is measured.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -37,8 +38,8 @@ const NARROWED: &[(u8, u8)] = &[(2, 1), (1, 1), (1, 1)];
 const GREY: &[(u8, u8)] = &[(1, 1)];
 const FOUR: &[(u8, u8)] = &[(1, 1), (1, 1), (1, 1), (1, 1)];
 
-/// What it said, what it took, and what came of it. A file whose header is refused costs a few copies of it at most, and the
-/// decoders' tables.
+/// What it said, what it took, and what came of it. A file whose header is refused costs a few copies of it at most,
+/// and the decoders' tables.
 fn cost(bytes: &[u8]) -> (u64, u64, Result<Picture, Error>) {
     let before = COUNTER.current_usage();
     COUNTER.reset_peak_usage();
@@ -177,7 +178,7 @@ const LARGE: &[(&str, Make)] = &[
 ];
 
 #[test]
-fn what_decoding_takes_was_said_before() {
+fn decoding_takes_at_most_the_memory_that_was_predicted() {
     let _alone = alone();
     println!("{:44} {:>9} {:>9}  said/taken", "", "said MB", "taken MB");
     let mut wrong = Vec::new();
@@ -207,7 +208,7 @@ fn what_decoding_takes_was_said_before() {
     assert_eq!(wrong, Vec::<String>::new());
 }
 
-/// Decoded, and at no cost that its pixels don't explain.
+/// Decodes the file, and checks that it takes at most `most` bytes.
 fn cheap(bytes: &[u8], most: u64) -> Picture {
     let (said, taken, outcome) = cost(bytes);
     assert!(taken <= said, "{taken} bytes were taken, {said} said");
@@ -245,10 +246,10 @@ fn a_png_of_16_bit_pixels_took_15_bytes_for_each() {
     assert!(taken < 50_000_000 * 7 / 2, "{taken}");
 }
 
-/// Only the fourth of those pictures is not here: how many Huffman codes a lossless WebP has, and so what they take, is said
-/// nowhere but in its coded data. The process that decodes it is bounded.
+/// Only the fourth of those pictures is not here: how many Huffman codes a lossless WebP has, and so what they take, is
+/// said nowhere but in its coded data. The process that decodes it is bounded.
 #[test]
-fn what_bombs_take_was_said_before() {
+fn bombs_take_at_most_the_memory_that_was_predicted() {
     let _alone = alone();
     for (name, bytes) in bombs() {
         let (said, taken, outcome) = cost(&bytes);
@@ -263,7 +264,7 @@ fn what_bombs_take_was_said_before() {
 }
 
 #[test]
-fn what_damaged_pictures_take_was_said_before() {
+fn damaged_pictures_take_at_most_the_memory_that_was_predicted() {
     let _alone = alone();
     let folders = folders();
     let folders = [folders[0].as_path(), folders[1].as_path()];

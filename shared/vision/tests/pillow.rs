@@ -107,7 +107,8 @@ fn tensors_are_torchvision_s() {
         resize: Resize::Stretch,
         ..plain.clone()
     };
-    // The decoder enlarges halved colour with a rounding of its own; only baseline files are spared it (`jpeg::halved`).
+    // The decoder enlarges halved colour with a rounding of its own; only baseline files are spared it
+    // (`jpeg::halved`).
     let progressive = 0.01;
     for (name, preprocessing, allowed) in [
         ("tensor/landscape.jpg", &plain, 0.001),

@@ -89,7 +89,7 @@ impl Api {
         })
     }
 
-    /// The source's content, or a range of it, once more on disk.
+    /// Copies the source's content, or a range of it, to a new draft.
     async fn copied(
         &self,
         source: &CopySource,

@@ -1,4 +1,4 @@
-//! Put, get, head, delete.
+//! Put, get, head and delete of objects.
 
 use super::{Api, answer, only_version, properties::properties};
 use crate::{
@@ -13,9 +13,9 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
 const READ_BYTES: usize = 128 << 10;
-/// S3's most of one request.
+/// The most objects that S3 deletes in one request.
 const MAX_DELETED: usize = 1000;
-/// What S3 says of content that nobody said anything of.
+/// The content type of objects that were stored without one, as in S3.
 const UNKNOWN_CONTENT: &str = "binary/octet-stream";
 
 impl Api {
@@ -183,7 +183,7 @@ fn content_type(kept: Option<String>) -> Option<String> {
     Some(kept.unwrap_or_else(|| UNKNOWN_CONTENT.to_owned()))
 }
 
-/// The bytes asked for, and how the answer calls them.
+/// The range of bytes asked for, and the response's `Content-Range`.
 fn part(asked: Option<s3s::dto::Range>, size: u64) -> S3Result<(Range<u64>, Option<String>)> {
     let Some(asked) = asked else {
         return Ok((0..size, None));

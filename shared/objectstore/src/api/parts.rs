@@ -1,4 +1,4 @@
-//! Uploads in parts.
+//! Multipart uploads.
 
 use super::{Api, answer, objects::check_key, properties::properties};
 use crate::{
@@ -144,7 +144,7 @@ impl Api {
             },
         };
         let record = self.0.place(write).await?;
-        // Only now: while the notification failed, the client may complete it again.
+        // Only now: if the notification failed, the client may complete the upload again.
         parts.end().await?;
         answer(CompleteMultipartUploadOutput {
             location: Some(format!("/{}/{}", input.bucket, input.key)),

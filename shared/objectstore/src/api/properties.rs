@@ -2,8 +2,8 @@
 
 use s3s::dto::{Timestamp, TimestampFormat};
 
-/// The properties of the object that a request's input makes. A macro, because s3s has a type for the input of each such
-/// request: they have these fields in common, but no trait.
+/// The properties of the object that a request's input makes. A macro, because s3s has a type for the input of each
+/// such request: they have these fields in common, but no trait.
 macro_rules! properties {
     ($input:ident) => {
         $crate::record::Properties {
@@ -25,7 +25,7 @@ macro_rules! properties {
 
 pub(crate) use properties;
 
-/// `aws-chunked` is how the request was sent, and not the object's.
+/// The object's own encoding: `aws-chunked` is only the encoding of the request.
 pub(crate) fn own_encoding(sent: &str) -> Option<String> {
     let own = sent.split(',').map(str::trim);
     let own: Vec<_> = own
@@ -34,6 +34,7 @@ pub(crate) fn own_encoding(sent: &str) -> Option<String> {
     (!own.is_empty()).then(|| own.join(","))
 }
 
+/// Milliseconds since the Unix epoch.
 pub(crate) fn milliseconds(time: Timestamp) -> Option<i64> {
     let mut text = Vec::new();
     time.format(TimestampFormat::EpochSeconds, &mut text).ok()?;

@@ -24,8 +24,8 @@ pub(crate) fn close_inherited() -> io::Result<()> {
     }
 }
 
-/// Gives everything up that computing does not need. To be called by a process that has no threads yet, and no files but
-/// what it needs to the end.
+/// Gives everything up that computing does not need. To be called by a process that has no threads yet, and no files
+/// but what it needs to the end.
 ///
 /// # Errors
 /// Where something that every kernel has fails: then the process must not take a request.

@@ -1,4 +1,5 @@
-//! Limits that the kernel holds a process to by itself. Those of memory and time are set by the service for each request.
+//! Limits that the kernel holds a process to by itself. Those of memory and time are set by the service for each
+//! request.
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io;

@@ -15,8 +15,8 @@ pub fn tem_huge_jpeg(base: &[u8]) -> Vec<u8> {
     [start, &[0xff, 0x01], &length, &frame, rest].concat()
 }
 
-/// A lossless WebP of one pixel that declares so many groups of Huffman codes, 1 to 65,536: each with four tables of two
-/// codes and one of 2,048.
+/// A lossless WebP of one pixel that declares so many groups of Huffman codes, 1 to 65,536: each with four tables of
+/// two codes and one of 2,048.
 pub fn huffman_bomb_webp(groups: u32) -> Vec<u8> {
     let mut bits = Bits::default();
     // One pixel; no transform; a cache of 2^11 colours; groups by an image of 1 × 1, itself without a cache.

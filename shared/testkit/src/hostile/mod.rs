@@ -1,4 +1,5 @@
-//! Pictures that mean harm, made without files: those that once stopped the pipeline, bombs, and damaged ones without end.
+//! Pictures that mean harm, made without files: those that once stopped the pipeline, bombs, and damaged ones without
+//! end.
 //!
 //! All are the same bytes on every machine and in every version: a failure is found again by its seed and number.
 

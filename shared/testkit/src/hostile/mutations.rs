@@ -16,8 +16,8 @@ struct Base {
     file: Vec<u8>,
 }
 
-/// Damaged pictures in the order that the seed gives, each with the kind of its damage and the picture it was. The whole
-/// ones are those in `folders`, in the order of their names.
+/// Damaged pictures in the order that the seed gives, each with the kind of its damage and the picture it was. The
+/// whole ones are those in `folders`, in the order of their names.
 ///
 /// # Errors
 /// A folder can't be read, or there is no picture.

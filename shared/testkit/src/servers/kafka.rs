@@ -46,8 +46,8 @@ impl Folder {
 }
 
 impl Kafka {
-    /// Starts the nodes and waits until they take requests. A folder that an earlier start has filled is started again with
-    /// its ports and its records; its settings then stay as they were.
+    /// Starts the nodes and waits until they take requests. A folder that an earlier start has filled is started again
+    /// with its ports and its records; its settings then stay as they were.
     ///
     /// # Errors
     /// Kafka can't be fetched, a node doesn't start, or one runs in the folder already.

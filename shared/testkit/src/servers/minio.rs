@@ -19,7 +19,8 @@ const NOTIFICATION: &str = "<NotificationConfiguration><QueueConfiguration><Id>s
     <Queue>arn:minio:sqs::SIGHTLINE:kafka</Queue><Event>s3:ObjectCreated:*</Event>\
     </QueueConfiguration></NotificationConfiguration>";
 
-/// A server over a folder that is removed with it. It has the bucket `images`, whose events go to the Kafka topic `ingest`.
+/// A server over a folder that is removed with it. It has the bucket `images`, whose events go to the Kafka topic
+/// `ingest`.
 #[derive(Debug)]
 pub struct Minio(Store);
 

@@ -1,5 +1,5 @@
-//! Real servers on loopback as guards: a server runs as long as its value, and is stopped when that is dropped, also by a
-//! panic. The programs are fetched once by package name, into a cache folder that all checkouts share. The command
+//! Real servers on loopback as guards: a server runs as long as its value, and is stopped when that is dropped, also by
+//! a panic. The programs are fetched once by package name, into a cache folder that all checkouts share. The command
 //! `testbed` starts the same guards around a command: see `tests/testbed --help`.
 //!
 //! What a client needs to know to find a server is a list of environment variables ([`Variables`]).

@@ -106,8 +106,8 @@ impl Services {
     /// The variable that tells a command under test where each serves its metrics: `ingest=HOST:PORT …`.
     pub const VARIABLE: &'static str = "SIGHTLINE_TEST_HTTP";
 
-    /// Creates the topics, starts the services and waits until they are ready. All other settings, S3 among them, are those
-    /// of this process' environment.
+    /// Creates the topics, starts the services and waits until they are ready. All other settings, S3 among them, are
+    /// those of this process' environment.
     ///
     /// # Errors
     /// The topics can't be created, or a service is not ready within `limit`.

@@ -17,8 +17,8 @@ const PACKAGE: &str = "github.com/versity/versitygw/cmd/versitygw";
 const VERSION: &str = "v1.8.0";
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
-/// A gateway over a folder that is removed with it, on a file system with extended attributes. It has the bucket `images`,
-/// whose events go to the Kafka topic `ingest`.
+/// A gateway over a folder that is removed with it, on a file system with extended attributes. It has the bucket
+/// `images`, whose events go to the Kafka topic `ingest`.
 #[derive(Debug)]
 pub struct Versitygw(Store);
 

@@ -1,19 +1,19 @@
-//! Colour at half the resolution, enlarged and converted in libjpeg's arithmetic.
+//! Chroma of half the resolution, upsampled and converted to RGB with libjpeg's arithmetic.
 //!
-//! Sources: `h2v2_fancy_upsample` in libjpeg's jdsample.c, a triangle filter; `ycc_rgb_convert` in jdcolor.c, in the form
-//! that libjpeg-turbo's SIMD code gives it, which has the same results and fits 16 bits.
+//! Sources: `h2v2_fancy_upsample` in libjpeg's jdsample.c, a triangle filter; `ycc_rgb_convert` in jdcolor.c, in the
+//! form that libjpeg-turbo's SIMD code gives it, which has the same results and fits 16 bits.
 
-/// With fewer columns of colour libjpeg repeats samples instead of smoothing.
+/// With fewer columns of chroma, libjpeg repeats samples instead of interpolating.
 pub(crate) const LEAST: usize = 3;
 
-/// The two colour channels as stored, row by row.
+/// The two chroma channels as stored, row by row.
 pub(crate) struct Halved {
     columns: usize,
     blue: Vec<u8>,
     red: Vec<u8>,
 }
 
-/// One row of colour at full resolution.
+/// One row of chroma at full resolution.
 pub(crate) struct Smoothed {
     blue: Vec<u8>,
     red: Vec<u8>,
@@ -37,7 +37,7 @@ impl Halved {
         Self { columns, blue, red }
     }
 
-    /// The colour of a row of the picture: three parts of the nearer stored row, one of the farther.
+    /// The chroma of a row of the picture: three parts of the nearer stored row and one of the farther.
     pub fn smooth(&self, row: usize, to: &mut Smoothed) {
         let last = self.blue.len() / self.columns - 1;
         let near = row / 2;

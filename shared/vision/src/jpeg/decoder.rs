@@ -1,4 +1,4 @@
-//! zune-jpeg as every step here uses it: its options, and its errors as ours.
+//! zune-jpeg with the options used here, and its errors as [`Error`].
 
 use super::{
     markers,
@@ -10,7 +10,7 @@ use zune_jpeg::{JpegDecoder, errors::DecodeErrors};
 
 pub(crate) const FORMAT: Format = Format::Jpeg;
 
-/// A decoder of these bytes that writes `output`, and what it will have read of the header.
+/// A decoder of these bytes that writes pixels of `output`, and the trace of what it reads.
 pub(crate) fn open(bytes: &[u8], output: ColorSpace) -> (JpegDecoder<Source<'_>>, Trace) {
     let side = usize::from(u16::MAX);
     let options = DecoderOptions::default()
@@ -22,7 +22,7 @@ pub(crate) fn open(bytes: &[u8], output: ColorSpace) -> (JpegDecoder<Source<'_>>
     (JpegDecoder::new_with_options(source, options), trace)
 }
 
-/// The error by what the file is: of a kind that is not supported, cut off, or damaged.
+/// The decoder's error. Files that are truncated or of an unsupported kind are distinguished from damaged ones.
 pub(crate) fn sort(bytes: &[u8], error: DecodeErrors) -> Error {
     if let Some(kind) = markers::unsupported(bytes) {
         return Error::Unsupported {

@@ -1,4 +1,4 @@
-//! What the decoder has read of a frame, and what decoding it costs.
+//! The header of a frame as the decoder has read it, and the memory that decoding takes.
 
 use super::source::{Source, Trace};
 use zune_core::colorspace::ColorSpace;
@@ -15,7 +15,7 @@ pub(crate) struct Frame {
     pub size: (u32, u32),
     /// Across and down, of each component.
     pub sampling: Vec<(u8, u8)>,
-    /// Where the first component's entry lies in the file; none where that is not known.
+    /// The position of the first component's entry in the file, if it is known.
     pub components: Option<usize>,
     pub progressive: bool,
     /// Whether the first scan holds all components.
@@ -24,7 +24,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// None before the decoder has read the header.
+    /// The frame that the decoder has read; `None` if it has not read a header.
     pub fn of(bytes: &[u8], decoder: &JpegDecoder<Source>, trace: &Trace) -> Option<Self> {
         let info = decoder.info()?;
         let count = usize::from(info.components);
@@ -48,8 +48,8 @@ impl Frame {
         })
     }
 
-    /// What the decoder allocates beside its output: zune-jpeg's `setup_component_params`, `setup_upsample_scanline` and
-    /// the two `decode_mcu_ycbcr` functions.
+    /// What the decoder allocates beside its output: zune-jpeg's `setup_component_params`, `setup_upsample_scanline`
+    /// and the two `decode_mcu_ycbcr` functions.
     pub fn working_memory(&self) -> u64 {
         let most = |side: fn(&(u8, u8)) -> u8| {
             u64::from(self.sampling.iter().map(side).max().unwrap_or(1))

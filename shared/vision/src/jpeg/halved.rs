@@ -1,8 +1,10 @@
-//! Baseline files whose colour is stored at half the resolution both ways (4:2:0: most photographs), decoded so that the
-//! stored colour can be had.
+//! Baseline files whose chroma has half the resolution in both directions (4:2:0: most photographs), decoded so that
+//! the
+//! stored chroma is available.
 //!
-//! The decoder enlarges colour by itself and rounds up on the way, on average by a quarter, which after resizing is a
-//! visible share of the tolerance. It can't be told not to, but it repeats samples where the ratio is 4:1. A unit of
+//! The decoder upsamples chroma itself and rounds up, on average by a quarter, which after resizing is a large part of
+//! the
+//! tolerance. That can't be turned off, but where the ratio is 4:1 it repeats samples. A unit of
 //! 4:2:0 is four blocks of luma, two by two, and one of each colour; a unit of 4:1:1 has the same blocks in the same
 //! order, the four of luma side by side. So the frame header is rewritten to 4:1:1, with as many units across and down,
 //! and the blocks are put in their places afterwards. The coded data stays as it is.

@@ -1,14 +1,15 @@
 //! The marker structure of a JPEG file: ITU-T T.81, annex B.
 //!
-//! Tells files that were cut off, and names kinds that the decoder does not know. No size is taken from here: where the
-//! decoder reads a damaged file otherwise, it is the decoder that counts.
+//! Recognises truncated files, and names kinds that the decoder does not support. No size is taken from here, because
+//! the
+//! decoder may read a damaged file differently.
 
 const SOI: u8 = 0xd8;
 const EOI: u8 = 0xd9;
 /// Begins the frames of a hierarchical file.
 const DHP: u8 = 0xde;
 
-/// A marker and where its segment lies.
+/// A marker and the position of its segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Marker {
     pub code: u8,
@@ -64,7 +65,7 @@ pub(crate) fn is_complete(bytes: &[u8]) -> bool {
     markers(bytes).any(|marker| marker.code == EOI)
 }
 
-/// The kind of a file that the decoder does not know, once it has refused it: T.81, table B.1.
+/// The unsupported kind of a file that the decoder has refused: T.81, table B.1. `None` if it is a supported one.
 pub(crate) fn unsupported(bytes: &[u8]) -> Option<&'static str> {
     let frame = markers(bytes)
         .find(|marker| matches!(marker.code, 0xc0..=0xcf | DHP) && !is_table(marker.code))?;
@@ -79,7 +80,7 @@ pub(crate) fn unsupported(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Codes between those of the frame headers that are none: DHT, JPG, DAC.
+/// Whether a code within the range of frame headers is another marker: DHT, JPG, DAC.
 fn is_table(code: u8) -> bool {
     matches!(code, 0xc4 | 0xc8 | 0xcc)
 }

@@ -1,10 +1,11 @@
-//! JPEG, by zune-jpeg itself: through the image crate it shows grey where a file was cut off.
+//! JPEG, by zune-jpeg directly: through the image crate it would decode the missing part of a truncated file as grey.
 //!
-//! Where it and libjpeg, which Pillow uses, differ by more than a rounding of the inverse cosine transform, libjpeg's
+//! Pillow uses libjpeg. Where zune-jpeg differs from it by more than a rounding of the inverse cosine transform,
+//! libjpeg's
 //! arithmetic is used: see [`chroma`].
 //!
-//! One reader of the header decides sizes, zune's: what else is needed of the header is learned by watching it read
-//! ([`source`]). [`markers`] only tells a file that was cut off, and why one was refused.
+//! Only zune-jpeg's reader of the header decides sizes. What else is needed from the header is observed while it reads
+//! ([`source`]). [`markers`] only finds out whether a file is truncated, and why one was refused.
 
 mod chroma;
 mod decoder;
@@ -59,7 +60,7 @@ impl header::Header for Header<'_> {
         let (width, height) = self.size();
         let picture = 3 * u64::from(width) * u64::from(height);
         let decoding = match Rearranged::plan(&self.frame) {
-            // Where it can't be had, the frame is decoded as it is.
+            // If decoding the rewritten file fails, the frame is decoded as it is.
             Some(plan) => plan
                 .memory(self.bytes.len())
                 .max(picture + self.frame.working_memory()),
@@ -86,7 +87,7 @@ impl header::Header for Header<'_> {
     }
 }
 
-/// The frame as RGB, by the decoder that has read its header.
+/// Decodes the frame to RGB with the decoder that has read its header.
 fn pixels(bytes: &[u8], mut decoder: JpegDecoder<Source>, frame: &Frame) -> Result<Vec<u8>, Error> {
     let count = frame.size.0 as usize * frame.size.1 as usize;
     let mut rgb = vec![0; 3 * count];

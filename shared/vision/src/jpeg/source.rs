@@ -1,8 +1,9 @@
-//! The bytes as zune-jpeg reads them, and what is learned by watching it read.
+//! The bytes as zune-jpeg reads them, and a trace of what it reads.
 //!
-//! The decoder keeps to itself how a frame's components are sampled, and how many of them its first scan has. Both decide
-//! how much it allocates. A second reader of the header would answer for itself only; so this one watches where the decoder
-//! itself reads.
+//! How a frame's components are sampled and how many of them are in the first scan decide how much the decoder
+//! allocates.
+//! It exposes neither. A second parser might read a damaged header differently, so the positions at which the decoder
+//! itself reads are recorded.
 
 use std::sync::{
     Arc,
@@ -10,8 +11,8 @@ use std::sync::{
 };
 use zune_core::bytestream::{ZByteIoError, ZByteReaderTrait, ZCursor, ZSeekFrom};
 
-/// What segments with metadata begin with that the decoder would copy, join and sort, and that nobody reads: ICC profiles,
-/// gain maps, lists of pictures, XMP, IPTC. It doesn't see them, and passes over such segments.
+/// The first bytes of segments with unused metadata: ICC profiles, gain maps, lists of pictures, XMP, IPTC. The decoder
+/// would copy and sort them; these bytes are hidden from it, so that it skips the segments.
 const PASSED_OVER: [&[u8]; 6] = [
     b"ICC_PROFILE\0",
     b"urn:iso:std:iso:ts:21496:-1\0",
@@ -26,7 +27,7 @@ pub(crate) struct Source<'a> {
     trace: Trace,
 }
 
-/// Where the decoder has read, while it read the header.
+/// The positions at which the decoder has read the header.
 #[derive(Clone, Default)]
 pub(crate) struct Trace(Arc<Positions>);
 
@@ -41,8 +42,8 @@ struct Positions {
 }
 
 impl Trace {
-    /// Where the frame's components lie, three bytes each: identifier, sampling, table. None where the decoder has not read
-    /// so many of them in a row.
+    /// Where the frame's components lie, three bytes each: identifier, sampling, table. None where the decoder has not
+    /// read so many of them in a row.
     pub fn components(&self, count: usize) -> Option<usize> {
         let read = self.0.count.load(Relaxed);
         (read == count).then(|| self.0.components.load(Relaxed))
@@ -90,7 +91,8 @@ impl ZByteReaderTrait for Source<'_> {
         self.bytes.read_byte_no_error()
     }
 
-    /// Of three bytes only the components of a frame are read; of one, what a header is made of. Coded data comes in fours.
+    /// Of three bytes only the components of a frame are read; of one, what a header is made of. Coded data comes in
+    /// fours.
     #[inline(always)]
     fn read_exact_bytes(&mut self, to: &mut [u8]) -> Result<(), ZByteIoError> {
         self.bytes.read_exact_bytes(to)?;

@@ -1,4 +1,4 @@
-//! WebP, by image-webp itself: through the image crate its limit on metadata can't be set.
+//! WebP, by image-webp directly: through the image crate its limit on metadata can't be set.
 
 mod source;
 
@@ -10,10 +10,10 @@ use std::io::ErrorKind;
 
 const FORMAT: Format = Format::Webp;
 
-/// EXIF larger than this is not read: a chunk may declare 4 GiB, and the decoder allocates what is declared.
+/// Larger EXIF is not read: a chunk may declare 4 GiB, and the decoder allocates the declared length.
 const MOST_EXIF: usize = 1 << 20;
 
-/// What a partition of a lossy frame may declare, which the decoder allocates before it reads.
+/// The largest length that a partition of a lossy frame can declare. The decoder allocates it before it reads.
 const PARTITION: u64 = 1 << 24;
 
 /// Tables, and EXIF while it is read.
@@ -51,8 +51,9 @@ impl header::Header for Header<'_> {
 
     /// From image-webp's `read_image` and what it calls.
     ///
-    /// Not bounded are the Huffman codes of lossless data: up to 65,536 groups of them, of which only the coded data says the
-    /// number, cost up to 60 kB each. The library has no limit for them; whoever decodes strangers' bytes bounds the process.
+    /// Not bounded are the Huffman codes of lossless data: up to 65,536 groups of them, of which only the coded data
+    /// says the number, cost up to 60 kB each. The library has no limit for them; untrusted files need a limit on the
+    /// process.
     fn memory(&self) -> u64 {
         let (width, height) = self.size();
         let pixels = u64::from(width) * u64::from(height);

@@ -1,7 +1,8 @@
 //! The bytes as image-webp reads them.
 //!
-//! A lossy frame has a header with a size of its own. Within a container the decoder allocates for that size first and
-//! compares it with the container's afterwards; so it is compared here, at the moment that the decoder reads it.
+//! A lossy frame has a header with its own size. Within a container the decoder allocates memory for that size before
+//! it
+//! compares it with the container's. It is therefore compared here, when the decoder reads it.
 
 use std::{
     io::{self, BufRead, Cursor, Read, Seek, SeekFrom},
@@ -19,7 +20,7 @@ pub(crate) struct Source<'a> {
     canvas: Canvas,
 }
 
-/// The largest frame that may come: anything that the format can say until it is set.
+/// The largest frame that is allowed: any size until it is set.
 #[derive(Clone)]
 pub(crate) struct Canvas(Arc<[AtomicU32; 2]>);
 
@@ -46,7 +47,7 @@ impl<'a> Source<'a> {
         let Some([w0, w1, h0, h1]) = rest.and_then(|rest| rest.first_chunk()) else {
             return Ok(());
         };
-        // The upper two bits are a scale for the one who shows it.
+        // The upper two bits are a scale for displaying.
         let side = |bytes: [u8; 2]| u32::from(u16::from_le_bytes(bytes) & 0x3fff);
         let (width, height) = (side([*w0, *w1]), side([*h0, *h1]));
         let [most_width, most_height] = &*self.canvas.0;

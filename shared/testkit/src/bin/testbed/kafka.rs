@@ -13,8 +13,8 @@ use std::{path::PathBuf, process::ExitCode};
 pub enum Command {
     /// Starts brokers, runs COMMAND, stops them and exits with COMMAND's code
     ///
-    /// COMMAND finds their address in SIGHTLINE_TEST_BOOTSTRAP; with --sasl and --tls it has the services' settings for them
-    /// too. Their data is removed unless --data was given.
+    /// COMMAND finds their address in SIGHTLINE_TEST_BOOTSTRAP; with --sasl and --tls it has the services' settings for
+    /// them too. Their data is removed unless --data was given.
     Run {
         #[command(flatten)]
         settings: KafkaSettings,
@@ -23,8 +23,8 @@ pub enum Command {
     },
     /// Starts the brokers in the background and prints their address
     ///
-    /// A folder that an earlier start has filled is started again with its ports and its records; its settings then stay
-    /// as they were.
+    /// A folder that an earlier start has filled is started again with its ports and its records; its settings then
+    /// stay as they were.
     Start {
         #[command(flatten)]
         settings: KafkaSettings,

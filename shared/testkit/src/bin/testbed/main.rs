@@ -1,5 +1,5 @@
-//! Real servers around a command: `testbed kafka run -- COMMAND` starts Kafka, runs the command with the environment that
-//! finds it, stops Kafka and exits with the command's code. Calls nest, each server finding those outside.
+//! Real servers around a command: `testbed kafka run -- COMMAND` starts Kafka, runs the command with the environment
+//! that finds it, stops Kafka and exits with the command's code. Calls nest, each server finding those outside.
 
 mod command;
 mod kafka;
@@ -71,8 +71,8 @@ enum ServicesCommand {
     ///
     /// COMMAND finds the binaries in its PATH, and where each service serves its metrics in
     /// SIGHTLINE_TEST_HTTP="ingest=HOST:PORT …". The services and 'sightline' are built for release. With
-    /// SIGHTLINE_TEST_BINARIES nothing is built: a folder that holds the five binaries, or the file sightline-under-test,
-    /// which the tests build and which is each of them by the name it is called by.
+    /// SIGHTLINE_TEST_BINARIES nothing is built: a folder that holds the five binaries, or the file
+    /// sightline-under-test, which the tests build and which is each of them by the name it is called by.
     ///
     /// S3 is what the AWS variables name, as 'testbed minio run' sets them. All other settings are the services' own
     /// environment variables.

@@ -62,7 +62,8 @@ impl Default for KafkaSettings {
 }
 
 impl KafkaSettings {
-    /// Writes each node's `server.properties`, `bootstrap` (the addresses for clients) and `cluster` (the cluster's id).
+    /// Writes each node's `server.properties`, `bootstrap` (the addresses for clients) and `cluster` (the cluster's
+    /// id).
     pub(super) fn write(&self, data: &Path) -> Result<()> {
         let mut nodes = Vec::new();
         for id in 1..=self.brokers {
