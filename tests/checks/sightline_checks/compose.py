@@ -21,8 +21,8 @@ from .environment import ROOT, SERVICES
 from .report import problem, problems
 
 OURS = "ghcr.io/sightline/"
-# Read by the AWS SDK, not a setting.
-STANDARD = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+# Read by the AWS SDK and by the client of Hugging Face's hub, not settings.
+STANDARD = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "HF_ENDPOINT", "HF_HOME", "HF_TOKEN"}
 # What others' images listen on, where no setting of the compose file says it.
 DEFAULT_PORTS = {"prometheus": {9090}, "grafana": {3000}, "jaeger": {16686, 4318, 13133}}
 # What an image writes beside its volumes, so that its root can't be read-only.
@@ -43,7 +43,8 @@ def interpolated(value):
 
 
 def strings(mapping):
-    return {key: str(value) for key, value in (mapping or {}).items()}
+    """Without what has no value here: Compose passes it through where it is set."""
+    return {key: str(value) for key, value in (mapping or {}).items() if value is not None}
 
 
 def run(program, environment, *arguments):
@@ -212,7 +213,7 @@ def binaries(services, folder):
         words = [word for word in command if not word.startswith("-")] if target == "tools" else []
         program = folder / ("sightline" if target == "tools" else target)
         known = Help(program, *words)
-        for variable in environment:
+        for variable in service.get("environment") or {}:
             if variable not in known.settings and variable not in STANDARD:
                 problem(name, f"{target} has no setting {variable}")
         for flag in (word.split("=")[0] for word in command if word.startswith("-")):
