@@ -1,29 +1,29 @@
-//! What a call of a worker may end in instead of an answer.
+//! The ways in which a call of a worker fails.
 
 use std::{io, time::Duration};
 
-/// Why there is no answer. After all but [`Panicked`](Self::Panicked) the worker is gone.
+/// Why a worker did not answer. It is gone after every failure but [`Panicked`](Self::Panicked).
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// It died of the request: a signal, a system call that it may not make, an exit of its own.
+    /// It died while it worked on the request: by a signal, by a forbidden system call, or by exiting.
     #[error("the decoder's process died: {0}")]
     Crashed(String),
     /// It asked for more memory than it was granted.
     #[error("decoding took more than the {granted} bytes of memory that its header accounts for")]
     Memory {
-        /// Bytes beyond the process's own.
+        /// Bytes that it was granted on top of its base.
         granted: u64,
     },
-    /// It worked longer than it may.
+    /// It took more processor time than allowed.
     #[error("decoding took more than {0:?} of work")]
     Time(Duration),
-    /// Somebody else ended it, an operator or the kernel for want of memory: the request is not to blame.
+    /// It was killed from outside, by an operator or by the kernel for lack of memory. The request is not the cause.
     #[error("the decoder's process was ended from outside ({0})")]
     Killed(String),
-    /// The job panicked; the worker goes on.
+    /// The job panicked; the worker still runs.
     #[error("decoding panicked: {0}")]
     Panicked(String),
-    /// It could not be talked to.
+    /// The socket failed.
     #[error("can't talk to the decoder's process")]
     Io(#[from] io::Error),
 }

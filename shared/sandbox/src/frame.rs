@@ -1,22 +1,23 @@
-//! Frames on the socket between the service and a worker: a byte that says what it is, the length as eight bytes, the
-//! lowest first, and so many bytes.
+//! Frames on the socket between the service and a worker: one byte for the kind, the length as eight bytes in little
+//! endian,
+//! and the content.
 
 use std::io::{self, IoSlice, Read, Write};
 
-/// What a frame is.
+/// The kind of a frame, by sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Worker: it is confined and ready; its base in bytes, then what the kernel lacks, a line each.
+    /// Worker: it is confined and ready. Its base in bytes, then a line for each thing that the kernel lacks.
     Ready = 1,
     /// Service: the length of the head as four bytes, the head, the body.
     Request,
-    /// Worker: memory that it needs for the request, in bytes.
+    /// Worker: the memory that it needs for the request, in bytes.
     Need,
-    /// Service: it may have the memory.
+    /// Service: the memory is granted.
     Granted,
-    /// Service: it may not.
+    /// Service: the memory is refused.
     Refused,
-    /// Worker: what the job gave back.
+    /// Worker: what the job returned.
     Answer,
     /// Worker: the job panicked, with this message.
     Panicked,
@@ -38,7 +39,7 @@ impl Kind {
     }
 }
 
-/// Bytes before a frame's own.
+/// Bytes before a frame's content.
 pub(crate) const HEADER: usize = 9;
 
 /// A frame's first bytes.
@@ -49,7 +50,7 @@ pub(crate) fn header(kind: Kind, length: usize) -> [u8; HEADER] {
     header
 }
 
-/// What the first bytes say; `longest` is what the reader is ready to take.
+/// Kind and length of a frame, by its first bytes. Fails if the length is above `longest`.
 pub(crate) fn parse(header: [u8; HEADER], longest: u64) -> io::Result<(Kind, usize)> {
     let [kind, length @ ..] = header;
     let length = u64::from_le_bytes(length);
@@ -58,7 +59,7 @@ pub(crate) fn parse(header: [u8; HEADER], longest: u64) -> io::Result<(Kind, usi
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a frame"))
 }
 
-/// Writes a frame of these parts, with one system call where the socket takes it.
+/// Writes a frame of these parts, with one system call if the socket takes all of it.
 pub(crate) fn write(mut to: impl Write, kind: Kind, parts: &[&[u8]]) -> io::Result<()> {
     let header = header(kind, parts.iter().map(|part| part.len()).sum());
     let mut slices: Vec<IoSlice<'_>> = std::iter::once(&header[..])
@@ -78,7 +79,7 @@ pub(crate) fn write(mut to: impl Write, kind: Kind, parts: &[&[u8]]) -> io::Resu
     Ok(())
 }
 
-/// Reads a frame into `to`, which keeps its memory from one to the next; none where the other side is gone.
+/// Reads a frame into `to`, whose memory is used again for the next. `None` if the other side has closed the socket.
 pub(crate) fn read(mut from: impl Read, to: &mut Vec<u8>) -> io::Result<Option<Kind>> {
     let mut header = [0; HEADER];
     match from.read_exact(&mut header) {

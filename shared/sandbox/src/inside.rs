@@ -1,4 +1,4 @@
-//! The worker's side.
+//! The worker's side: the loop that serves requests within the sandbox.
 
 use crate::{
     NAME, confine,
@@ -13,15 +13,18 @@ use std::{
     process::ExitCode,
 };
 
-/// What a worker does with a request: head and body in; the parts of the answer out, which arrive as one piece. Before
-/// it takes memory in proportion to what the body declares, it asks whether it may have so many bytes.
+/// What a worker does with a request. It gets head and body, and returns the parts of the answer, which arrive joined.
+/// Before it allocates memory in proportion to what the body declares, it calls the third argument with the bytes that
+/// it needs; `false` means that it must not allocate them.
 pub trait Job<P>: FnMut(&[u8], &[u8], &mut dyn FnMut(u64) -> bool) -> Vec<P> {}
 
 impl<P, F: FnMut(&[u8], &[u8], &mut dyn FnMut(u64) -> bool) -> Vec<P>> Job<P> for F {}
 
-/// Where the process was started as a worker: serves until the service is gone, and gives the status to exit with.
+/// If the process was started as a worker: serves until the service is gone, and returns the status to exit with.
+/// `None` otherwise.
 ///
-/// The first line of every `main` whose program a [`Spawner`](crate::Spawner) starts, before threads and files.
+/// Every `main` whose program a [`Spawner`](crate::Spawner) starts must call this first, before threads and files
+/// exist.
 pub fn serve_if_asked<P: AsRef<[u8]>>(job: impl Job<P>) -> Option<ExitCode> {
     let mut arguments = env::args();
     if arguments.next().as_deref() != Some(NAME) {
@@ -41,7 +44,7 @@ pub fn serve_if_asked<P: AsRef<[u8]>>(job: impl Job<P>) -> Option<ExitCode> {
     })
 }
 
-/// Bytes that the buffer for requests keeps.
+/// The largest buffer that is kept from one request to the next, in bytes.
 const KEPT: usize = 1 << 20;
 
 fn serve<P: AsRef<[u8]>>(parent: u32, mut job: impl Job<P>) -> io::Result<()> {
@@ -80,7 +83,7 @@ fn serve<P: AsRef<[u8]>>(parent: u32, mut job: impl Job<P>) -> io::Result<()> {
     Ok(())
 }
 
-/// Head and body of a request.
+/// Splits a request into head and body; `None` if it is no request.
 fn split(kind: Kind, request: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = request.split_first_chunk::<4>()?;
     let length = u32::from_le_bytes(*length) as usize;

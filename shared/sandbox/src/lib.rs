@@ -1,23 +1,22 @@
-//! Processes that work on strangers' bytes with nothing to lose: no file, no network, no secret, bounded memory and
-//! time.
+//! Processes for work on untrusted bytes: without files, network or secrets, with bounded memory and time.
 //!
-//! A decoder that is fooled may take all the memory, spin for ever, abort, or run what an attacker wrote. In here it
-//! does so in a process of its own, so that the one that holds Kafka's transactions goes on. The [`Spawner`] starts the
-//! running program again under the name [`NAME`]; its `main` must begin with [`serve_if_asked`]. A [`Worker`] takes one
-//! request at a time, head and body, and gives one answer, over a socket pair.
+//! A decoder that is given malicious bytes may take all the memory, loop forever, abort, or run an attacker's code. In
+//! a process of its own it can't harm the process that holds Kafka's transactions. The [`Spawner`] starts the running
+//! program again under the name [`NAME`]; its `main` must begin with [`serve_if_asked`]. A [`Worker`] takes one request
+//! (head and body) at a time over a socket pair, and returns one answer.
 //!
-//! Promises:
-//! - what a worker can reach: the socket it was born with. Its environment is empty, all other descriptors are closed,
-//!   it can open none; seccomp ends it at the first system call that computing does not need, Landlock closes the file
-//!   system, `no_new_privs` is set, it leaves no core dump;
-//! - what a worker can take: memory up to its base and what it was granted (`RLIMIT_AS`), and [`Limits::work`] of
-//!   processor time for each request (`RLIMIT_CPU`, renewed, and the service watches its clock). Nothing relies on the
-//!   kernel's out-of-memory killer, which would take the service, too;
-//! - a worker dies with the service, however that ends, and a signal from a terminal or a supervisor does not reach it;
-//! - a worker that died is replaced at once: the next one is started ahead;
-//! - what a worker says is not believed: every length is checked before memory is taken.
+//! Guarantees:
+//! - A worker has access to its socket only. Its environment is empty, all other descriptors are closed, and it can
+//!   open none. seccomp ends it at the first system call that computing does not need, Landlock denies the file system,
+//!   `no_new_privs` is set, and it leaves no core dump.
+//! - A worker's memory is limited to its base and what it was granted (`RLIMIT_AS`), and its processor time to
+//!   [`Limits::work`] for each request (the service watches its clock, and `RLIMIT_CPU` is renewed for each request).
+//!   The kernel's out-of-memory killer is not relied on, because it might end the service instead.
+//! - A worker dies with the service, however that ends. Signals from a terminal or a supervisor do not reach it.
+//! - The next worker is always started ahead, so that one that died is replaced at once.
+//! - A worker's messages are not trusted: every length is checked before memory is allocated.
 //!
-//! What the kernel lacks of seccomp and Landlock is reported ([`Worker::lacks`]), and the rest holds without.
+//! [`Worker::lacks`] lists what the kernel does not have of seccomp and Landlock; the other limits apply without them.
 #![cfg(target_os = "linux")]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -1,4 +1,4 @@
-//! Starts workers ahead, so that the next one is there at once.
+//! Starts workers ahead, so that the next one is available at once.
 
 use crate::{Limits, NAME, Worker};
 use parking_lot::{Mutex, MutexGuard};
@@ -17,12 +17,12 @@ use std::{
 pub struct Program(PathBuf);
 
 impl Program {
-    /// The one that is running: the file itself, whatever its name stands for by now.
+    /// The running program: the file itself, even if its path names another file by now.
     pub fn running() -> Self {
         Self("/proc/self/exe".into())
     }
 
-    /// Another one: for tests, whose own binary is the test harness.
+    /// Another program: for tests, whose own binary is the test harness.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
@@ -37,12 +37,12 @@ pub struct Spawner {
 }
 
 impl Spawner {
-    /// Starts the thread, and it the first worker.
+    /// Starts the thread, which starts the first worker.
     ///
     /// # Errors
-    /// Where no thread can be started.
+    /// The thread can't be started.
     pub fn start(program: Program, limits: Limits) -> io::Result<Self> {
-        // Whoever takes the one that is ready has the next one started.
+        // Without a buffer: the thread starts the next worker when one is taken.
         let (give, ready) = sync_channel(0);
         let thread = thread::Builder::new()
             .name("decoders".to_owned())
@@ -53,10 +53,10 @@ impl Spawner {
         })
     }
 
-    /// The worker that is ready; waits for it where there is none yet.
+    /// Takes the worker that is ready, or waits until it is.
     ///
     /// # Errors
-    /// Where the program can't be started or confined: not a worker's fault but the machine's.
+    /// The program can't be started or confined. The cause is the machine or the program, not a request.
     pub fn take(&self) -> io::Result<Worker> {
         let gone = || io::Error::other("the thread that starts decoders has ended");
         match &*self.ready() {
@@ -96,7 +96,7 @@ fn provide(program: &Program, limits: Limits, to: &SyncSender<io::Result<Worker>
 
 fn spawn(Program(path): &Program, limits: Limits) -> io::Result<Worker> {
     let (ours, theirs) = UnixStream::pair()?;
-    // Room for a photo of the usual size, so that it is handed over at once; the kernel gives what it allows.
+    // Space for a photograph of usual size, so that one write suffices; the kernel may give less.
     for end in [&ours, &theirs] {
         rustix::net::sockopt::set_socket_send_buffer_size(end, 1 << 20)?;
     }
@@ -105,7 +105,7 @@ fn spawn(Program(path): &Program, limits: Limits) -> io::Result<Worker> {
         .arg(process::id().to_string())
         .env_clear()
         .current_dir("/")
-        // What is typed at a terminal is meant for the service.
+        // Signals from a terminal go to the service only.
         .process_group(0)
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
         .stdout(Stdio::null())

@@ -1,12 +1,12 @@
-//! The system calls that no safe crate has.
+//! System calls that no safe crate has.
 #![allow(unsafe_code)]
 
 use std::{io, time::Duration};
 
-/// Processor time that a process has taken so far, of all its threads.
+/// Processor time that all threads of a process have taken so far.
 ///
 /// # Errors
-/// Where there is no such process (any more).
+/// There is no such process.
 pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
     let pid = libc::pid_t::try_from(pid).map_err(|_| io::ErrorKind::InvalidInput)?;
     let mut clock = 0;
@@ -26,7 +26,7 @@ pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
     Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
 
-/// Closes every descriptor from this one on.
+/// Closes every descriptor from `first` on.
 ///
 /// # Safety
 /// Nothing in the process may own one of them: an owner would go on to use, and to close, what is somebody else's by
@@ -39,7 +39,7 @@ pub(crate) unsafe fn close_from(first: u32) -> io::Result<()> {
     }
 }
 
-/// Has these signals do nothing.
+/// Ignores these signals.
 pub(crate) fn ignore(signals: &[i32]) {
     for &signal in signals {
         // SAFETY: SIG_IGN runs no code of ours.
@@ -47,8 +47,8 @@ pub(crate) fn ignore(signals: &[i32]) {
     }
 }
 
-/// Has the allocator give memory back instead of keeping it for later: blocks from 4 MiB on at once, of the others all
-/// but 16 MiB. Left alone it adapts to what it sees, and keeps up to 64 MiB.
+/// Makes the allocator return memory to the system: blocks from 4 MiB on at once, and all but 16 MiB of the others. By
+/// default it adapts to the process, and keeps up to 64 MiB.
 pub(crate) fn keep_little() {
     #[cfg(target_env = "gnu")]
     for (parameter, bytes) in [

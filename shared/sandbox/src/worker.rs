@@ -14,12 +14,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a worker may take for one request.
+/// Limits of a worker for one request.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Memory beyond its base that it need not ask for, in bytes. The request's body comes on top.
+    /// Memory in bytes, on top of its base and the request's body, that it need not ask for.
     pub allowance: u64,
-    /// Processor time.
+    /// Longest processor time.
     pub work: Duration,
     /// Longest answer, in bytes.
     pub answer: u64,
@@ -28,26 +28,27 @@ pub struct Limits {
 /// How often the service looks at the clock of a worker that has not answered yet.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// A worker that neither works nor answers is given up after so many times the work that it may do: it may lack a free
+/// The longest time for a request, in multiples of the processor time allowed: a worker may have to wait for a
 /// processor.
 const PATIENCE: u32 = 6;
 
-/// The limit of memory follows the request's body by steps of this, so that it seldom has to be set anew.
+/// The limit of memory grows with the request's body in steps of this many bytes, so that it seldom has to be set
+/// again.
 const BODY_STEP: u64 = 8 << 20;
 
-/// What the allocator may keep of earlier requests ([`system::keep_little`]), and small change.
+/// Bytes that the allocator may keep after earlier requests ([`system::keep_little`]), and what fragmentation costs.
 const SLACK: u64 = 32 << 20;
 
-/// A process that takes one request at a time. Dropped, it is ended.
+/// A process that takes one request at a time. It is killed when dropped.
 #[derive(Debug)]
 pub struct Worker {
     child: Child,
     socket: UnixStream,
     limits: Limits,
-    /// Address space that it has before any request.
+    /// Address space that it uses before any request, in bytes.
     base: u64,
     lacks: Vec<String>,
-    /// The limits as the kernel has them now: bytes, seconds.
+    /// The limits that are set in the kernel: bytes, seconds.
     address_space: u64,
     cpu_seconds: u64,
 }
@@ -90,21 +91,22 @@ impl Worker {
         ))
     }
 
-    /// What the kernel does not have of the rules that a worker is held to; empty where all hold.
+    /// A line for each rule of the sandbox that the kernel does not support; empty if it supports all.
     pub fn lacks(&self) -> &[String] {
         &self.lacks
     }
 
-    /// The process, for logs and tests.
+    /// The process id, for logs and tests.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Hands a request over and waits for the answer. `admit` is called where the worker needs more memory than its
-    /// allowance, with the bytes; what it says is passed on. It may wait: the worker does not work meanwhile.
+    /// Sends a request and waits for the answer. If the worker needs more memory than its allowance, `admit` is called
+    /// with
+    /// the bytes, and decides whether they are granted. It may block, because the worker waits, too.
     ///
     /// # Errors
-    /// See [`Failure`]; after all but [`Failure::Panicked`] the worker is of no more use.
+    /// See [`Failure`]; the worker can't be used again after any but [`Failure::Panicked`].
     pub fn call(
         &mut self,
         head: &[u8],
@@ -146,7 +148,7 @@ impl Worker {
         }
     }
 
-    /// The worker's next frame, while it does not work for too long.
+    /// The worker's next frame, within the limits of time.
     fn next(&mut self, started: Duration, granted: u64) -> Result<(Kind, Vec<u8>), Failure> {
         let id = self.child.id();
         let work = self.limits.work;
@@ -172,7 +174,7 @@ impl Worker {
         Failure::Crashed("it did not keep to the protocol".to_owned())
     }
 
-    /// Reads a frame; looks up from time to time and ends with `TimedOut` where `over` says so. None where the worker
+    /// Reads a frame. Calls `over` every [`LOOK`] and fails with `TimedOut` when it returns true. `None` if the worker
     /// has closed its socket.
     fn read(
         &mut self,
@@ -190,7 +192,7 @@ impl Worker {
         Ok(whole.then_some((kind, bytes)))
     }
 
-    /// False where the socket ends before.
+    /// Fills `to`; false if the socket is closed before.
     fn fill(&mut self, mut to: &mut [u8], over: &mut dyn FnMut() -> bool) -> io::Result<bool> {
         let mut looked = Instant::now();
         while !to.is_empty() {
@@ -216,7 +218,7 @@ impl Worker {
         frame::write(&self.socket, kind, parts)
     }
 
-    /// Sets the limit of the address space, where that changes: base, body, and the allowance or what was granted.
+    /// Sets the limit of the address space, if it changes: base, body, and the larger of allowance and grant.
     fn limit_memory(&mut self, body: u64, granted: u64) -> io::Result<()> {
         let body = (body + 1).next_multiple_of(BODY_STEP);
         let bytes = self.base + SLACK + body + self.limits.allowance.max(granted);
@@ -249,7 +251,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Ends the worker, if it has not ended itself, and says why it did.
+    /// Ends the worker, if it has not ended itself, and finds out why it did.
     fn autopsy(&mut self, granted: u64) -> Failure {
         let (status, said) = self.end();
         let Some(status) = status else {
@@ -269,7 +271,7 @@ impl Worker {
         }
     }
 
-    /// How it ended, none where it had to be ended; and the last that it said.
+    /// Its exit status, `None` if it had to be killed; and what it printed last.
     fn end(&mut self) -> (Option<ExitStatus>, String) {
         const GRACE: Duration = Duration::from_millis(500);
         let deadline = Instant::now() + GRACE;

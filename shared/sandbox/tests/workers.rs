@@ -1,4 +1,4 @@
-//! Workers that misbehave: each costs its own request, and the next worker is there at once.
+//! Workers that misbehave: each fails its own request only, and the next worker is available at once.
 //!
 //! No harness: the program that is tested is started again as the worker.
 #![allow(clippy::unwrap_used)]
@@ -43,29 +43,41 @@ type Test = (&'static str, fn());
 
 const TESTS: &[Test] = &[
     ("requests_are_answered", requests_are_answered),
-    ("a_death_costs_one_request", a_death_costs_one_request),
-    ("memory_is_asked_for", memory_is_asked_for),
     (
-        "memory_given_back_is_there_for_the_next",
-        memory_given_back_is_there_for_the_next,
+        "a_worker_that_dies_fails_one_request",
+        a_worker_that_dies_fails_one_request,
     ),
     (
-        "a_worker_that_spins_is_ended_by_its_work",
-        a_worker_that_spins_is_ended_by_its_work,
+        "memory_beyond_the_allowance_must_be_granted",
+        memory_beyond_the_allowance_must_be_granted,
     ),
     (
-        "time_spent_waiting_is_no_work",
-        time_spent_waiting_is_no_work,
+        "memory_is_free_again_for_the_next_request",
+        memory_is_free_again_for_the_next_request,
     ),
-    ("nothing_can_be_reached", nothing_can_be_reached),
     (
-        "signals_of_a_terminal_are_not_for_it",
-        signals_of_a_terminal_are_not_for_it,
+        "a_worker_that_loops_is_killed_after_its_time",
+        a_worker_that_loops_is_killed_after_its_time,
     ),
-    ("an_answer_is_not_believed", an_answer_is_not_believed),
     (
-        "a_worker_killed_from_outside_is_told_apart",
-        a_worker_killed_from_outside_is_told_apart,
+        "waiting_does_not_count_as_work",
+        waiting_does_not_count_as_work,
+    ),
+    (
+        "files_network_and_programs_are_denied",
+        files_network_and_programs_are_denied,
+    ),
+    (
+        "signals_of_a_terminal_are_ignored",
+        signals_of_a_terminal_are_ignored,
+    ),
+    (
+        "an_answer_above_the_limit_is_refused",
+        an_answer_above_the_limit_is_refused,
+    ),
+    (
+        "a_worker_killed_from_outside_is_not_the_request_s_fault",
+        a_worker_killed_from_outside_is_not_the_request_s_fault,
     ),
     (
         "workers_die_with_their_service",
@@ -166,7 +178,7 @@ fn requests_are_answered() {
     );
 }
 
-fn a_death_costs_one_request() {
+fn a_worker_that_dies_fails_one_request() {
     let spawner = spawner();
     for (head, signal) in [
         ("abort 0", "SIGABRT"),
@@ -194,7 +206,7 @@ fn a_death_costs_one_request() {
     }
 }
 
-fn memory_is_asked_for() {
+fn memory_beyond_the_allowance_must_be_granted() {
     let spawner = spawner();
     assert_eq!(
         call(&spawner, &format!("take {}", 8 * MIB)).unwrap(),
@@ -226,7 +238,7 @@ fn memory_is_asked_for() {
     assert!(matches!(died, Err(Failure::Memory { .. })));
 }
 
-fn memory_given_back_is_there_for_the_next() {
+fn memory_is_free_again_for_the_next_request() {
     let spawner = spawner();
     let mut worker = spawner.take().unwrap();
     for round in 0..40 {
@@ -241,7 +253,7 @@ fn memory_given_back_is_there_for_the_next() {
     }
 }
 
-fn a_worker_that_spins_is_ended_by_its_work() {
+fn a_worker_that_loops_is_killed_after_its_time() {
     let spawner = spawner();
     let started = Instant::now();
     let ended = call(&spawner, "spin 0").unwrap_err();
@@ -258,7 +270,7 @@ fn a_worker_that_spins_is_ended_by_its_work() {
     }
 }
 
-fn time_spent_waiting_is_no_work() {
+fn waiting_does_not_count_as_work() {
     let spawner = spawner();
     let mut worker = spawner.take().unwrap();
     let head = format!("ask {}", 20 * MIB);
@@ -269,7 +281,7 @@ fn time_spent_waiting_is_no_work() {
     assert!(answer.is_ok());
 }
 
-fn nothing_can_be_reached() {
+fn files_network_and_programs_are_denied() {
     let spawner = spawner();
     for head in ["open 0", "connect 0", "run 0"] {
         let died = call(&spawner, head).unwrap_err();
@@ -290,7 +302,7 @@ fn nothing_can_be_reached() {
     );
 }
 
-fn signals_of_a_terminal_are_not_for_it() {
+fn signals_of_a_terminal_are_ignored() {
     let spawner = spawner();
     let mut worker = spawner.take().unwrap();
     for signal in ["INT", "TERM", "HUP", "QUIT"] {
@@ -309,7 +321,7 @@ fn signals_of_a_terminal_are_not_for_it() {
     );
 }
 
-fn an_answer_is_not_believed() {
+fn an_answer_above_the_limit_is_refused() {
     let spawner = spawner();
     let mut worker = spawner.take().unwrap();
     let body = vec![0; 2 << 20];
@@ -317,7 +329,7 @@ fn an_answer_is_not_believed() {
     assert!(died.to_string().contains("protocol"), "{died}");
 }
 
-fn a_worker_killed_from_outside_is_told_apart() {
+fn a_worker_killed_from_outside_is_not_the_request_s_fault() {
     let spawner = spawner();
     let mut worker = spawner.take().unwrap();
     let id = worker.id().to_string();

@@ -1,4 +1,4 @@
-//! A record as no client library writes it: header names of any bytes.
+//! Records that client libraries can't write: names of headers may be any bytes.
 //!
 //! Format: <https://kafka.apache.org/41/implementation/message-format/>, version 2, one record, not compressed.
 

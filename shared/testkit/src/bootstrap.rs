@@ -1,4 +1,4 @@
-//! Which Kafka a test talks to.
+//! The address of the Kafka that a test uses.
 
 use std::fmt;
 
@@ -10,6 +10,7 @@ impl Bootstrap {
     /// The variable that points the suites at a Kafka that is already running.
     pub const VARIABLE: &'static str = "SIGHTLINE_TEST_BOOTSTRAP";
 
+    /// These addresses, `host:port` separated by commas.
     pub fn new(addresses: impl Into<String>) -> Self {
         Self(addresses.into())
     }
@@ -22,6 +23,7 @@ impl Bootstrap {
             .map(Self)
     }
 
+    /// All addresses, as librdkafka takes them.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! librdkafka clients with short time-outs, as a test wants them.
+//! librdkafka clients with short time-outs, for tests.
 
 use crate::Bootstrap;
 use anyhow::{Context as _, Result, anyhow};
@@ -24,7 +24,7 @@ fn config(bootstrap: &Bootstrap, properties: &[(&str, &str)]) -> ClientConfig {
     config
 }
 
-/// A producer with `linger.ms` 0; `properties` come on top.
+/// A producer with `linger.ms` 0. `properties` are set last.
 ///
 /// # Errors
 /// A property that librdkafka refuses.
@@ -40,7 +40,7 @@ pub fn producer(bootstrap: &Bootstrap, properties: &[(&str, &str)]) -> Result<Ba
     Ok(config.create()?)
 }
 
-/// A consumer from the beginning, without auto-commit; `properties` come on top.
+/// A consumer that starts at the beginning, without auto-commit. `properties` are set last.
 ///
 /// # Errors
 /// A property that librdkafka refuses.
@@ -61,7 +61,7 @@ pub fn consumer(bootstrap: &Bootstrap, properties: &[(&str, &str)]) -> Result<Ba
     Ok(config.create()?)
 }
 
-/// librdkafka's admin client, awaited.
+/// librdkafka's admin client with blocking calls.
 pub struct Admin {
     client: AdminClient<DefaultClientContext>,
     runtime: tokio::runtime::Runtime,

@@ -1,4 +1,4 @@
-//! How much memory processes have used, as Linux counts it.
+//! The memory that processes have used, as Linux counts it.
 
 use procfs::process::Process;
 

@@ -11,12 +11,12 @@ use std::{
     time::Duration,
 };
 
-/// Below the ports that Linux gives to clients: no connection takes one before the server that it is meant for.
+/// Below the ports that Linux assigns to clients, so that no connection takes the port before the server does.
 const PORTS: Range<u16> = 10_000..30_000;
 /// The ports that this process has been given.
 static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
-/// A port that nobody listened on a moment ago; never the same one twice in a process.
+/// A port that was free a moment ago. A process never gets the same one twice.
 ///
 /// # Errors
 /// All ports that were tried are taken.

@@ -1,4 +1,4 @@
-//! Child processes that never outlive the test that started them.
+//! Child processes that end with the test that started them.
 
 use crate::wait::{eventually_within, within};
 use anyhow::{Context as _, Result};
@@ -36,7 +36,7 @@ impl Process {
 
     /// SIGKILL: no destructor runs in the child, nothing is flushed.
     pub fn kill(&mut self) {
-        // Both fail only for a child that is already gone.
+        // Both fail only if the child has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -60,9 +60,9 @@ impl Process {
         eventually_within(limit, "the child ends", || self.ended())
     }
 
-    /// Asks it to stop (SIGTERM) and does not wait; for several that stop side by side.
+    /// Asks it to stop (SIGTERM) and does not wait, so that several can stop at the same time.
     pub fn ask_to_stop(&mut self) {
-        // Its pid may be another's once it has ended.
+        // Its pid may belong to another process once it has ended.
         if self.ended().is_none() {
             let _ = self.signal("TERM");
         }

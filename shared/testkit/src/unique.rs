@@ -1,4 +1,4 @@
-//! Names that no other test uses, neither beside this one nor in an earlier run on the same broker.
+//! Names that no other test uses, neither at the same time nor in an earlier run on the same broker.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -7,7 +7,7 @@ use std::{
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// `stem` with a suffix of its own: fit for topics, groups, transactional ids and folders.
+/// `stem` with a unique suffix: valid as the name of a topic, group, transactional id or folder.
 pub fn unique(stem: &str) -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-/// Long enough for a loaded machine; a test that passes never waits as long.
+/// Long enough for a loaded machine; tests that pass wait less.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Asks until `condition` gives a value, for 30 seconds; panics then, naming what was awaited.
+/// Calls `condition` until it returns a value. Panics after 30 seconds, with `what` in the message.
 #[track_caller]
 pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
     eventually_within(DEADLINE, what, condition)
 }
 
-/// As [`eventually`], with a deadline of the caller's.
+/// As [`eventually`], with the deadline `limit`.
 #[track_caller]
 pub fn eventually_within<T>(
     limit: Duration,
@@ -21,8 +21,8 @@ pub fn eventually_within<T>(
     within(limit, condition).unwrap_or_else(|| panic!("not within {limit:?}: {what}"))
 }
 
-/// Asks until `condition` gives a value; none when it gives none within `limit`.
-pub fn within<T>(limit: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
+/// Calls `condition` until it returns a value; `None` if it returns none within `limit`.
+pub(crate) fn within<T>(limit: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
         match condition() {

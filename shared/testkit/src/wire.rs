@@ -1,4 +1,4 @@
-//! Raw Kafka requests over TCP: for faults that a client doesn't commit, and for answers that it hides.
+//! Raw Kafka requests over TCP: for faulty requests that a client would not send, and for responses that it would hide.
 
 use crate::{Bootstrap, eventually};
 use anyhow::{Context as _, Result, ensure};
@@ -90,14 +90,14 @@ impl Connection {
     }
 }
 
-/// What a coordinator looks after.
+/// The kind of a coordinator.
 #[derive(Clone, Copy, Debug)]
 pub enum Coordinates {
     Group,
     Transaction,
 }
 
-/// A connection to the leader of a partition, awaited for as long as a new topic takes to have one.
+/// A connection to the leader of a partition. Waits until there is one, as for a new topic.
 #[track_caller]
 pub fn leader(bootstrap: &Bootstrap, topic: &str, partition: i32) -> Connection {
     let name = TopicName(StrBytes::from_string(topic.to_owned()));
@@ -120,7 +120,7 @@ pub fn leader(bootstrap: &Bootstrap, topic: &str, partition: i32) -> Connection 
     })
 }
 
-/// A connection to the coordinator of a group or a transactional id, awaited until there is one.
+/// A connection to the coordinator of a group or a transactional id. Waits until there is one.
 #[track_caller]
 pub fn coordinator(bootstrap: &Bootstrap, of: Coordinates, key: &str) -> Connection {
     let request = FindCoordinatorRequest::default()

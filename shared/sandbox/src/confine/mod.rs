@@ -1,4 +1,4 @@
-//! What a worker gives up before it takes the first byte.
+//! What a worker gives up before it reads the first byte.
 
 mod rlimits;
 mod rules;
@@ -6,16 +6,16 @@ mod rules;
 use crate::system;
 use std::{fs, io};
 
-/// What is left of a process once it is confined.
+/// The result of confining a process.
 #[derive(Debug)]
 pub(crate) struct Confined {
-    /// Address space that it takes before any request, in bytes.
+    /// Address space that it uses before any request, in bytes.
     pub base: u64,
-    /// What the kernel does not have, each a line.
+    /// A line for each rule that the kernel does not support.
     pub lacks: Vec<String>,
 }
 
-/// Closes what was inherited beyond the standard three. To be called before the process opens anything.
+/// Closes inherited descriptors, except the standard three. To be called before the process opens anything.
 pub(crate) fn close_inherited() -> io::Result<()> {
     #[allow(unsafe_code)]
     // SAFETY: a worker's first call: nothing in this process owns a descriptor that it inherited.
@@ -24,14 +24,15 @@ pub(crate) fn close_inherited() -> io::Result<()> {
     }
 }
 
-/// Gives everything up that computing does not need. To be called by a process that has no threads yet, and no files
+/// Gives up everything that computing does not need. To be called by a process that has no threads yet, and no files
 /// but what it needs to the end.
 ///
 /// # Errors
-/// Where something that every kernel has fails: then the process must not take a request.
+/// Something that every kernel supports has failed; the process must not take a request.
 pub(crate) fn confine(parent: u32) -> io::Result<Confined> {
-    // The parent's death is a signal to the child of the thread that started it; if it died before this line, nobody
-    // sends the signal.
+    // From here on the kernel kills this process when the thread that started it ends. If it ended before this line,
+    // the
+    // kernel does not.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     let orphaned = rustix::process::getppid()
         .is_none_or(|pid| u32::try_from(pid.as_raw_nonzero().get()) != Ok(parent));

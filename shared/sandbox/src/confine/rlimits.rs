@@ -1,10 +1,9 @@
-//! Limits that the kernel holds a process to by itself. Those of memory and time are set by the service for each
-//! request.
+//! Limits that the process sets for itself. The service sets those of memory and time for each request.
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io;
 
-/// None of these can be raised again: the hard limit is the same.
+/// Sets limits that can't be raised again, because the hard limit is the same.
 pub(crate) fn set() -> io::Result<()> {
     for resource in [
         // No dump of the memory.

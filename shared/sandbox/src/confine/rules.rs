@@ -10,7 +10,7 @@ use seccompiler::{
 };
 use std::{collections::BTreeMap, env::consts::ARCH, error::Error};
 
-/// The newest of Landlock's interfaces that is asked for; an older kernel gives what it has.
+/// The newest version of Landlock that is asked for; an older kernel enforces what it supports.
 const LANDLOCK: ABI = ABI::V6;
 
 /// Closes the file system, TCP and signals to others. Says what the kernel lacks.
@@ -25,7 +25,7 @@ pub(crate) fn close_file_system() -> Option<String> {
         Ok(ruleset.restrict_self()?.ruleset)
     };
     match restrict() {
-        // Part of it: an older kernel, which has no rules for TCP or signals; seccomp has.
+        // Partially on an older kernel, which has no rules for TCP or signals; seccomp denies these, too.
         Ok(RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced) => None,
         Ok(RulesetStatus::NotEnforced) => {
             Some("Landlock (Linux 5.13, CONFIG_SECURITY_LANDLOCK)".to_owned())
@@ -45,7 +45,7 @@ pub(crate) fn allow_computing_only() -> Option<String> {
     Some(format!("seccomp ({lacking})"))
 }
 
-/// Any other call ends the process with SIGSYS.
+/// Allows the calls of [`computing`], and some others with certain arguments. Any other ends the process with SIGSYS.
 fn filter() -> Result<BpfProgram, Box<dyn Error>> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         computing().iter().map(|&call| (call, Vec::new())).collect();
@@ -98,12 +98,12 @@ fn computing() -> &'static [i64] {
         libc::SYS_madvise,
         libc::SYS_mremap,
         libc::SYS_munmap,
-        // The clock, chance, locks.
+        // The clock, random numbers, locks.
         libc::SYS_clock_gettime,
         libc::SYS_getrandom,
         libc::SYS_futex,
         libc::SYS_sched_yield,
-        // Its end.
+        // The end of the process, and signals that it handles.
         libc::SYS_exit,
         libc::SYS_exit_group,
         libc::SYS_getpid,

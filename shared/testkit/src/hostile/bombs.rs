@@ -1,4 +1,4 @@
-//! Small files that declare much.
+//! Decompression bombs: small files that declare large pictures.
 
 use super::{
     Jpeg, PNG_SIGNATURE, Png, flat_bmp, flat_jpeg, flat_png, flat_webp_lossless, flat_webp_lossy,

@@ -1,4 +1,4 @@
-//! Honest pictures of one colour and any size: small files of every kind that decoders allocate for.
+//! Valid pictures of one colour and any size: small files of every kind that decoders allocate memory for.
 
 use super::{PNG_SIGNATURE, bits::Bits, ihdr, packed_zeros, png_chunk, riff, riff_chunk};
 

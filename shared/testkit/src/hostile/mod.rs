@@ -1,7 +1,8 @@
-//! Pictures that mean harm, made without files: those that once stopped the pipeline, bombs, and damaged ones without
-//! end.
+//! Malicious pictures, generated: those that once stopped the pipeline, decompression bombs, and any number of
+//! damaged ones.
 //!
-//! All are the same bytes on every machine and in every version: a failure is found again by its seed and number.
+//! They have the same bytes on every machine and in every version, so that a failure can be repeated by its seed and
+//! number.
 
 mod bits;
 mod bombs;
@@ -49,7 +50,7 @@ fn ihdr(width: u32, height: u32, depth: u8, color: u8, interlaced: bool) -> Vec<
     [&width.to_be_bytes()[..], &height.to_be_bytes(), &kind].concat()
 }
 
-/// So many zeros, as zlib packs them: a thousandth.
+/// `count` zeros, compressed by zlib to about a thousandth.
 fn packed_zeros(count: u64) -> Vec<u8> {
     use std::io::{Read as _, copy, repeat};
     let level = flate2::Compression::new(6);

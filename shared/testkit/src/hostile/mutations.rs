@@ -1,4 +1,4 @@
-//! Damaged pictures without end, from whole ones.
+//! An endless sequence of damaged pictures, made from valid ones.
 
 use super::{
     bombs, endless_exif_webp, huffman_bomb_webp, inflating_profile_png, inflating_text_png,
@@ -9,7 +9,7 @@ use super::{
 use anyhow::{Context as _, Result, ensure};
 use std::{fs, path::Path};
 
-/// A whole picture, and its name.
+/// A valid picture, and its name.
 struct Base {
     name: String,
     kind: Kind,
@@ -48,7 +48,7 @@ pub fn mutations(seed: u64, folders: &[&Path]) -> Result<impl Iterator<Item = (S
     }))
 }
 
-/// One in 64 is a bomb; the others are damaged in one way, some in two.
+/// One in 64 is a bomb. The others have one kind of damage, some two.
 fn mutation(random: &mut Random, bases: &[Base], bombs: &[(&str, Vec<u8>)]) -> (String, Vec<u8>) {
     if random.below(64) == 0 {
         return bomb(random, bases, bombs);

@@ -1,4 +1,4 @@
-//! Files taken apart at their formats' own seams, and put together again with whatever was changed.
+//! Splits files into the parts of their format, and joins the parts again, changed or not.
 
 use super::{PNG_SIGNATURE, png_chunk};
 
@@ -42,7 +42,7 @@ pub(crate) struct Part {
     /// The chunk's name; of a segment the code.
     pub name: Vec<u8>,
     pub body: Vec<u8>,
-    /// What it says its length is; none for the truth.
+    /// The length that it declares; `None` for the true one.
     pub length: Option<u32>,
     /// Coded data after it, of a JPEG's scan.
     pub coded: Vec<u8>,
@@ -59,7 +59,7 @@ impl Part {
     }
 }
 
-/// The parts of a whole file, as far as they can be told; none of a BMP, which has no seams.
+/// The parts of a file, as far as they can be recognised; none of a BMP, which has no chunks.
 pub(crate) fn split(kind: Kind, file: &[u8]) -> Vec<Part> {
     match kind {
         Kind::Png => png(&file[PNG_SIGNATURE.len().min(file.len())..]),
@@ -69,7 +69,7 @@ pub(crate) fn split(kind: Kind, file: &[u8]) -> Vec<Part> {
     }
 }
 
-/// The file of these parts: CRCs are right, lengths too where a part doesn't lie.
+/// The file of these parts. CRCs are right, and so are lengths that no part overrides.
 pub(crate) fn join(kind: Kind, parts: &[Part]) -> Vec<u8> {
     match kind {
         Kind::Png => {

@@ -1,4 +1,4 @@
-//! Numbers that only look random: SplitMix64, so that no other crate's version changes the sequence.
+//! Pseudo-random numbers by SplitMix64, here so that the sequence does not depend on another crate's version.
 
 pub(crate) struct Random(u64);
 

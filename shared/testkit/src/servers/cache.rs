@@ -1,4 +1,4 @@
-//! What the servers are made of, fetched once.
+//! Downloads and builds of the servers' programs, kept in a cache folder.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use std::{
@@ -6,11 +6,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// A folder in the cache: in `$XDG_CACHE_HOME/sightline` or else in `~/.cache/sightline`. It need not be there yet.
+/// A folder in the cache, `$XDG_CACHE_HOME/sightline` or else `~/.cache/sightline`. It may not exist yet.
 ///
 /// # Errors
 /// Neither `XDG_CACHE_HOME` nor `HOME` is set.
-pub fn folder(name: &str) -> Result<PathBuf> {
+pub(crate) fn folder(name: &str) -> Result<PathBuf> {
     let set = |variable| std::env::var_os(variable).filter(|value| !value.is_empty());
     let caches = match set("XDG_CACHE_HOME") {
         Some(caches) => PathBuf::from(caches),
@@ -21,16 +21,16 @@ pub fn folder(name: &str) -> Result<PathBuf> {
 }
 
 /// Whether `PATH` has the program.
-pub fn has(program: &str) -> bool {
+pub(crate) fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-/// Sees to it that `PATH` has the program: as root on Debian its package is installed where it is missing.
+/// Makes sure that `PATH` has the program: as root on Debian, installs its package if it is missing.
 ///
 /// # Errors
 /// The program is missing and can't be installed.
-pub fn need(program: &str, debian_package: &str) -> Result<()> {
+pub(crate) fn need(program: &str, debian_package: &str) -> Result<()> {
     if has(program) {
         return Ok(());
     }
@@ -49,7 +49,7 @@ pub fn need(program: &str, debian_package: &str) -> Result<()> {
 ///
 /// # Errors
 /// The command can't be started or fails.
-pub fn run(command: &mut Command) -> Result<()> {
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     let status = command
         .stdin(Stdio::null())
@@ -60,11 +60,16 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// A program of the Go module proxy, built into `folder` where it is not there yet. Returns its path.
+/// Builds a program from the Go module proxy into `folder`, if it is not there yet. Returns its path.
 ///
 /// # Errors
 /// There is no Go, or the program doesn't build.
-pub fn go_program(package: &str, version: &str, folder: &Path, takes: &str) -> Result<PathBuf> {
+pub(crate) fn go_program(
+    package: &str,
+    version: &str,
+    folder: &Path,
+    takes: &str,
+) -> Result<PathBuf> {
     let name = package.rsplit('/').next().unwrap_or(package);
     let program = folder.join(name);
     if !program.is_file() {

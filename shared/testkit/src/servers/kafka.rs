@@ -21,7 +21,7 @@ const STARTS_WITHIN: Duration = Duration::from_secs(90);
 /// How long a node may take to stop before it is killed.
 const STOPS_WITHIN: Duration = Duration::from_secs(15);
 
-/// Running nodes. Where no folder was named for their records, those are removed with them.
+/// Running nodes. If no folder was named for their records, the records are removed when this is dropped.
 #[derive(Debug)]
 pub struct Kafka {
     nodes: Vec<Server>,
@@ -73,7 +73,7 @@ impl Kafka {
                     "already running in {}",
                     data.display()
                 );
-                // What an earlier start has logged would pass for this one's.
+                // The log of an earlier start already says that the server started.
                 fs::write(node.join("server.log"), "")?;
             }
         } else {
@@ -116,7 +116,7 @@ impl Kafka {
         self.folder.path()
     }
 
-    /// Where it is, for the tests, and how the services sign in.
+    /// Its address for the tests, and the services' settings of authentication and encryption.
     pub fn variables(&self) -> Variables {
         let mut variables = self.variables.clone();
         variables.push((Bootstrap::VARIABLE, self.bootstrap.to_string()));
@@ -172,7 +172,7 @@ impl Drop for Kafka {
         if self.nodes.is_empty() {
             return;
         }
-        // All at once: the last of three alone would wait for a majority.
+        // At the same time, because the last of three would wait for a majority.
         for node in &mut self.nodes {
             node.ask_to_stop();
         }

@@ -25,7 +25,7 @@ impl Prometheus {
     /// The variable that tells a command under test where it is.
     pub const VARIABLE: &'static str = "SIGHTLINE_TEST_PROMETHEUS";
 
-    /// Starts it with `targets` to scrape, each a job's name and an address, and with `rules` loaded, a path with `*`.
+    /// Starts it. `targets` are scraped, each a job's name and an address; `rules` is a path of rule files, with `*`.
     ///
     /// # Errors
     /// Prometheus can't be fetched, or doesn't start with these rules.

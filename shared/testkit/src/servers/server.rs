@@ -14,7 +14,7 @@ use std::{
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
 const LAST_LINES: usize = 30;
 
-/// A running server: asked to stop (SIGTERM) when dropped, and killed if it does not.
+/// A running server. When dropped it is asked to stop (SIGTERM), and killed if it does not.
 #[derive(Debug)]
 pub struct Server {
     name: String,
@@ -28,7 +28,7 @@ impl Server {
     /// # Errors
     /// The program can't be started, or the log not be opened.
     pub fn start(name: &str, command: &mut Command, log: Option<&Path>) -> Result<Self> {
-        // A group of its own, so that an interrupt at the terminal reaches the command under test and not the server.
+        // In a process group of its own, so that an interrupt at the terminal reaches only the command under test.
         command.stdin(Stdio::null()).process_group(0);
         if let Some(log) = log {
             let log = OpenOptions::new().create(true).append(true).open(log)?;
@@ -45,7 +45,7 @@ impl Server {
         self.process.pid()
     }
 
-    /// Waits until `ready` says so.
+    /// Waits until `ready` returns true.
     ///
     /// # Errors
     /// The server has ended, or is not ready within `limit`; the text has the last lines of its log.
@@ -65,7 +65,7 @@ impl Server {
         }
     }
 
-    /// Asks it to stop and does not wait; for several that stop side by side.
+    /// Asks it to stop and does not wait, so that several can stop at the same time.
     pub fn ask_to_stop(&mut self) {
         self.process.ask_to_stop();
     }

@@ -26,10 +26,12 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// The variable that names binaries that are there already.
+    /// The variable that names binaries that are built already.
     pub const VARIABLE: &'static str = "SIGHTLINE_TEST_BINARIES";
 
-    /// `path` is a folder that holds all five, or the one program that is each of them by the name it is called by.
+    /// The binaries at `path`: a folder with all five, or one program that acts as each of them by the name it is
+    /// called
+    /// by.
     ///
     /// # Errors
     /// There is nothing at `path`.

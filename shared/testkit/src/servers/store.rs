@@ -6,15 +6,15 @@ use anyhow::{Context as _, Result, ensure};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// Access key and secret key alike.
-pub const KEYS: &str = "sightline-test";
-pub const REGION: &str = "us-east-1";
-pub const BUCKET: &str = "images";
-pub const TOPIC: &str = "ingest";
+/// Both the access key and the secret key.
+pub(crate) const KEYS: &str = "sightline-test";
+pub(crate) const REGION: &str = "us-east-1";
+pub(crate) const BUCKET: &str = "images";
+pub(crate) const TOPIC: &str = "ingest";
 
 /// A server, its address and its folder, which is removed after it has stopped.
 #[derive(Debug)]
-pub struct Store {
+pub(crate) struct Store {
     pub server: Server,
     pub url: String,
     _data: TempDir,
@@ -29,7 +29,7 @@ impl Store {
         }
     }
 
-    /// As any AWS client finds it.
+    /// The variables by which any AWS client finds it.
     pub fn variables(&self) -> Variables {
         vec![
             ("AWS_ENDPOINT_URL", self.url.clone()),

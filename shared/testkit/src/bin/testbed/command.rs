@@ -15,12 +15,12 @@ use std::{
     time::Duration,
 };
 
-/// Where this program is: `tests/testbed` within the command under test need not ask cargo whether it is up to date.
+/// The variable with this program's path, so that `tests/testbed` within the command under test does not call cargo.
 const TESTBED: &str = "SIGHTLINE_TEST_TESTBED";
 const LOOKS_EVERY: Duration = Duration::from_millis(20);
 
 #[derive(Args, Debug)]
-pub struct Tested {
+pub(crate) struct Tested {
     /// What to run, after `--`
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -28,9 +28,9 @@ pub struct Tested {
 
 /// A command, and the last signal that came.
 ///
-/// From here on a signal ends this process in order: the command ends first, then the servers are stopped.
+/// From here on a signal ends the command first; then the servers are stopped.
 #[derive(Debug)]
-pub struct Prepared {
+pub(crate) struct Prepared {
     command: Vec<OsString>,
     signal: Arc<AtomicUsize>,
 }

@@ -10,7 +10,7 @@ use std::{path::PathBuf, process::ExitCode};
 ///
 /// Needs Java 17 or later and Maven; as root on Debian it installs them when they are missing.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Starts brokers, runs COMMAND, stops them and exits with COMMAND's code
     ///
     /// COMMAND finds their address in SIGHTLINE_TEST_BOOTSTRAP; with --sasl and --tls it has the services' settings for

@@ -1,4 +1,4 @@
-//! What a Kafka is started with, and the files that say so.
+//! Settings of a Kafka, and the files that they become.
 
 use super::super::{Variables, cache};
 use crate::free_port;
@@ -151,7 +151,7 @@ impl KafkaSettings {
         Ok(())
     }
 
-    /// As the services' settings name it; the broker's are the same in capitals.
+    /// The security protocol as the services' settings spell it; the broker's spell it in capitals.
     fn protocol(&self) -> &'static str {
         match (self.sasl, self.tls) {
             (false, false) => "plaintext",
@@ -212,7 +212,9 @@ fn certificate(data: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What Kafka looks after every ten seconds to five minutes, it looks after at once, so that a test can wait for it.
+/// Shortens intervals of Kafka from between ten seconds and five minutes to a second or less, so that tests can wait
+/// for
+/// what happens then.
 const SOON: &str = "\
 log.initial.task.delay.ms=500
 log.retention.check.interval.ms=1000
