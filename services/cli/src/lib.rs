@@ -52,9 +52,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Classify images: files, folders and s3:// prefixes
-    Classify(classify::Classify),
+    Classify(Box<classify::Classify>),
     /// Run the whole pipeline in one process: broker, S3 store, four services
-    Up(up::Up),
+    Up(Box<up::Up>),
     /// Measure the calibration ranges of a model, for --precision int8
     Calibrate(calibrate::Calibrate),
     /// Ask a running `up` whether it is ready: exit status 0, or 1 with the reason
