@@ -71,7 +71,7 @@ enum Command {
     DeadLetters(dead_letters::DeadLetters),
     /// Measure the loop and the pipeline
     #[command(subcommand)]
-    Bench(bench::Bench),
+    Bench(Box<bench::Bench>),
 }
 
 impl Command {
