@@ -1,4 +1,4 @@
-//! `sightline broker`: the embedded broker alone.
+//! `sightline broker` runs the embedded broker alone.
 
 use anyhow::Context;
 use clap::Args;
@@ -7,7 +7,7 @@ use sightline_service::Signals;
 use std::time::Duration;
 
 #[derive(Args)]
-pub struct Broker {
+pub(crate) struct Broker {
     #[command(flatten)]
     config: Config,
     #[command(flatten)]
@@ -59,7 +59,7 @@ impl Former {
 }
 
 impl Broker {
-    pub async fn run(self) -> anyhow::Result<()> {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
         let signals = Signals::listen().context("can't listen for signals")?;
         let mut config = self.config;
         self.former.apply(&mut config);
