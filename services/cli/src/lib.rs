@@ -104,6 +104,13 @@ impl Command {
     }
 }
 
+/// What the command line takes, for the documentation.
+pub fn command() -> clap::Command {
+    let mut command = Cli::command();
+    command.build();
+    command
+}
+
 /// Runs the command that the arguments name. Exits with 0 on success, with 1 if the command failed or an image could not be
 /// classified, and with 2 if the arguments or settings are wrong.
 pub fn main() -> ExitCode {

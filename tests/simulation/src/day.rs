@@ -1,4 +1,4 @@
-//! Simulates one day of one autoscaler under one load.
+//! One day of one autoscaler under one load.
 
 use crate::{
     autoscaler::{Autoscaler, SYNC_PERIOD, Seconds, Seen},
@@ -10,21 +10,21 @@ use crate::{
 };
 use serde::Serialize;
 
-/// An image that waits longer than this is late.
+/// An image that waits longer is late.
 pub const LATE: Seconds = 60;
 /// The metrics server's `--metric-resolution`.
 const CPU_RESOLUTION: Seconds = 15;
-/// When in the sync period Prometheus and the metrics server measure: neither just before the autoscaler nor just after it.
+/// When in the sync period Prometheus and the metrics server look: neither just before the autoscaler, nor just after.
 const SCRAPE_PHASE: Seconds = 4;
 const CPU_PHASE: Seconds = 9;
-/// The time between two moments of a drawing.
+/// A point of a drawing.
 pub const POINT: Seconds = 5;
 
-/// The state at one moment of the day, for drawings.
+/// A moment of the day, for drawings.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
     pub at: Seconds,
-    /// Mean number of images that arrive in a second.
+    /// Images a second that arrive, on average.
     pub load: f64,
     pub pods: f64,
     pub oracle: f64,
@@ -40,15 +40,13 @@ pub struct Outcome {
     pub wait_p50: Seconds,
     pub wait_p99: Seconds,
     pub wait_max: Seconds,
-    /// Share of images that waited longer than [`LATE`], from 0 to 1.
+    /// Share of images that waited longer than a minute.
     pub late: f64,
     pub replica_hours: f64,
-    /// Replica hours divided by those of an oracle. For each minute the oracle has the fewest replicas, but at least two, that
-    /// can process what arrives.
+    /// Replica hours by those of an oracle: for each minute the fewest replicas, but two, that do what arrives in it.
     pub cost: f64,
-    /// How often the number of replicas changed.
+    /// How often the number of replicas was changed, and how often after that into the other direction.
     pub changes: usize,
-    /// How often it changed in the opposite direction of the last change.
     pub turns: usize,
     pub max_replicas: i32,
     #[serde(skip)]
@@ -106,7 +104,7 @@ struct Tally {
     changes: Vec<i32>,
     max_replicas: i32,
     moments: Vec<Moment>,
-    /// The largest lag since the last moment.
+    /// The most of the seconds since the last moment.
     peak: f64,
 }
 

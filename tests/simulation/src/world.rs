@@ -1,31 +1,30 @@
-//! The parameters of the simulation: how fast a pod is, and how long steps take.
+//! What surrounds the autoscaler: how fast a pod is, and how long things take.
 
 use crate::autoscaler::Seconds;
 
 #[derive(Debug, Clone, Copy)]
 pub struct World {
     pub partitions: usize,
-    /// Images a second that a pod with a backlog processes.
+    /// Images a second of a pod with a backlog.
     pub rate: f64,
-    /// Images a second that a pod processes one at a time.
+    /// Images a second, one at a time.
     pub alone: f64,
-    /// Thousandths of a core that a pod uses while its model computes.
+    /// Thousandths of a core: what a pod takes while the model computes, and what it asks for.
     pub busy_cpu: f64,
-    /// Thousandths of a core that a pod requests.
     pub cpu_request: i64,
-    /// The most images that a pod has taken and not committed.
+    /// Images that a pod has taken and not committed, at most.
     pub in_flight: f64,
-    /// Time from the creation of a pod to the start of its process.
+    /// From the creation of a pod to its process.
     pub scheduling: Seconds,
-    /// Time from the start of the process to its first partition.
+    /// From there to the first partition.
     pub start: Seconds,
     pub readiness_period: Seconds,
     pub drain_timeout: Seconds,
-    /// How long a partition pauses that moves to another pod.
+    /// How long a partition that changes hands stands still.
     pub rebalance: Seconds,
-    /// Prometheus' scrape interval.
+    /// Prometheus asks so often.
     pub scrape: Seconds,
-    /// Transaction markers for each image; Kafka's lag counts them.
+    /// Kafka's lag counts transactions' markers; so many an image.
     pub markers: f64,
 }
 
