@@ -49,9 +49,6 @@ impl Server {
     }
 
     /// Serves until the token is cancelled, then finishes the requests in progress.
-    ///
-    /// # Errors
-    /// Those of accepting connections.
     pub async fn run(self, shutdown: CancellationToken) -> io::Result<()> {
         axum::serve(self.listener, self.router)
             .with_graceful_shutdown(shutdown.cancelled_owned())
