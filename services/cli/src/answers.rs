@@ -1,4 +1,4 @@
-//! What comes out of the pipeline: results and dead letters, by record key.
+//! Reads the pipeline's outcomes: results and dead letters, each with its record key.
 
 use crate::terminal;
 use anyhow::Context;
@@ -8,31 +8,33 @@ use sightline_stream::{KafkaSettings, Reader, Record, Start, admin::DeadLetter};
 use std::time::Duration;
 use tokio::{sync::mpsc, task::JoinSet};
 
-/// How an image ended.
+/// The outcome for one image.
 #[derive(Debug)]
-pub enum Answer {
+pub(crate) enum Answer {
+    /// It has a result. `json` is the message as it was read.
     Classified {
         event: Box<ResultEvent>,
         json: Bytes,
     },
+    /// It is a dead letter: the reason and the error.
     Failed(String),
 }
 
-/// What a record of a topic says of its image.
-type Meaning = fn(&Record) -> anyhow::Result<Answer>;
+/// Parses a record of one of the two topics.
+type Parse = fn(&Record) -> anyhow::Result<Answer>;
 
-/// Answers as they are committed.
-pub struct Answers {
+/// A stream of answers, in the order in which they are committed.
+pub(crate) struct Answers {
     incoming: mpsc::Receiver<anyhow::Result<(String, Answer)>>,
     _readers: JoinSet<()>,
 }
 
 impl Answers {
-    /// Reads both topics of the pipeline with that prefix.
-    pub fn read(kafka: &KafkaSettings, prefix: &str, start: &Start) -> anyhow::Result<Self> {
+    /// Starts to read both topics of the pipeline with this prefix.
+    pub(crate) fn read(kafka: &KafkaSettings, prefix: &str, start: &Start) -> anyhow::Result<Self> {
         let (sender, incoming) = mpsc::channel(64);
         let mut readers = JoinSet::new();
-        let topics: [(Topic, Meaning); 2] =
+        let topics: [(Topic, Parse); 2] =
             [(Topic::Results, classified), (Topic::DeadLetters, dead)];
         for (topic, answer) in topics {
             let name = format!("{prefix}{}", topic.name());
@@ -46,7 +48,8 @@ impl Answers {
         })
     }
 
-    pub async fn next(&mut self) -> anyhow::Result<(String, Answer)> {
+    /// The next answer and its record key. Waits for it without a limit.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<(String, Answer)> {
         self.incoming
             .recv()
             .await
@@ -54,10 +57,10 @@ impl Answers {
     }
 }
 
-/// Reads until nobody listens any more or the reader fails.
+/// Sends answers until the receiver is dropped or the reader fails.
 fn forward(
     reader: &mut Reader,
-    answer: Meaning,
+    answer: Parse,
     sender: &mpsc::Sender<anyhow::Result<(String, Answer)>>,
 ) {
     while !sender.is_closed() {

@@ -1,17 +1,17 @@
-//! `sightline broker`: the embedded broker alone.
+//! `sightline broker` runs the embedded broker alone.
 
 use anyhow::Context;
 use clap::Args;
 use sightline_service::Signals;
 
 #[derive(Args)]
-pub struct Broker {
+pub(crate) struct Broker {
     #[command(flatten)]
     config: sightline_broker::Config,
 }
 
 impl Broker {
-    pub async fn run(self) -> anyhow::Result<()> {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
         let signals = Signals::listen().context("can't listen for signals")?;
         let data = self.config.data.clone();
         let broker =

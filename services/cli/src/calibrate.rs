@@ -1,4 +1,4 @@
-//! `sightline calibrate`: the ranges of activations that int8 needs.
+//! `sightline calibrate` measures the calibration ranges that int8 needs.
 
 use crate::{files, output::line};
 use anyhow::{Context, ensure};
@@ -10,7 +10,7 @@ use sightline_vision::{Limits, decode, tensor};
 use std::{fs, num::NonZero, path::PathBuf};
 
 #[derive(Args)]
-pub struct Calibrate {
+pub(crate) struct Calibrate {
     /// Weights: `bundled`, a folder, a .safetensors file or `hf:owner/name[@revision]`
     #[arg(
         long,
@@ -19,20 +19,20 @@ pub struct Calibrate {
         default_value = "bundled"
     )]
     model: Source,
-    /// Where the ranges are written; by default beside weights on disk, where `--precision int8` finds them, and to
-    /// standard output for others
+    /// File to write the calibration ranges to; by default beside the weights, where `--precision int8` finds them, or
+    /// standard output if the weights are not files on disk
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Threads that compute; by default the cores that the process may use
+    /// Threads that compute; by default as many as the process may use cores
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<usize>>,
-    /// Images like those that will be classified, a few hundred; of folders every file that isn't hidden
+    /// A few hundred images like those that will be classified: files, and folders of files
     #[arg(value_name = "PATH", required = true)]
     images: Vec<PathBuf>,
 }
 
 impl Calibrate {
-    pub fn run(self) -> anyhow::Result<()> {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
         let mut found = Vec::new();
         for path in &self.images {
             files::walk(path, &mut found)

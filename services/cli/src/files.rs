@@ -1,4 +1,4 @@
-//! Files that arguments name.
+//! Lists the files that a path on the command line names.
 
 use std::{
     io,
@@ -6,12 +6,12 @@ use std::{
 };
 use walkdir::{DirEntry, WalkDir};
 
-/// All files that a path names: itself, or those below it. Left out are what is hidden, with all that is below it, and links
-/// to folders; a link that leads nowhere is a file that can't be read.
+/// Adds all files that a path names: the path itself, or all files below it. Hidden files and folders and links to folders
+/// are left out. A broken link is added, so that reading it reports the error.
 ///
 /// # Errors
-/// Where the path, or a folder below it, can't be read.
-pub fn walk(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+/// If the path or a folder below it can't be read.
+pub(crate) fn walk(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in WalkDir::new(path)
         .into_iter()
         .filter_entry(|entry| !hidden(entry))
@@ -24,7 +24,7 @@ pub fn walk(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-/// What the user names is never hidden.
+/// The path that the user names is never treated as hidden.
 fn hidden(entry: &DirEntry) -> bool {
     entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".")
 }
@@ -35,7 +35,7 @@ mod tests {
     use std::{fs, os::unix::fs::symlink};
 
     #[test]
-    fn what_is_hidden_and_links_to_folders_are_left_out() {
+    fn hidden_files_and_links_to_folders_are_left_out() {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
         fs::create_dir_all(at("a/.hidden")).unwrap();

@@ -1,11 +1,11 @@
-//! `sightline health`: the health check of a container that runs `sightline up`.
+//! `sightline health` asks a running `sightline up` whether it is ready, for a container's health check.
 
 use anyhow::anyhow;
 use clap::Args;
 use std::net::SocketAddr;
 
 #[derive(Args)]
-pub struct Health {
+pub(crate) struct Health {
     /// Where /readyz is served
     #[arg(
         long,
@@ -17,7 +17,7 @@ pub struct Health {
 }
 
 impl Health {
-    pub fn run(self) -> anyhow::Result<()> {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
         sightline_telemetry::probe::ask(self.http_listen).map_err(|why| anyhow!("not ready: {why}"))
     }
 }

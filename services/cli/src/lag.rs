@@ -1,4 +1,4 @@
-//! `sightline lag`: how far the services are behind.
+//! `sightline lag` shows the consumer lag of the services.
 
 use crate::output::line;
 use clap::Args;
@@ -9,7 +9,7 @@ use sightline_stream::{
     admin::{self, PartitionLag},
 };
 
-/// Each service's group, named after it, and what it reads.
+/// Each service's consumer group, which has the service's name, and its input topic.
 const GROUPS: [(&str, Topic); 4] = [
     ("ingest", Topic::Ingest),
     ("preprocess", Topic::Images),
@@ -18,11 +18,11 @@ const GROUPS: [(&str, Topic); 4] = [
 ];
 
 #[derive(Args)]
-pub struct Lag {
-    /// One JSON object a line instead of a table
+pub(crate) struct Lag {
+    /// Print one JSON object a line instead of a table
     #[arg(long)]
     json: bool,
-    /// Text before the name of every topic and group
+    /// Prefix of every topic's and group's name
     #[arg(long, env = "SIGHTLINE_TOPIC_PREFIX", default_value = "")]
     topic_prefix: String,
     #[command(flatten)]
@@ -30,7 +30,7 @@ pub struct Lag {
 }
 
 impl Lag {
-    pub async fn run(self) -> anyhow::Result<()> {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
         let mut lags = Vec::new();
         for (group, topic) in GROUPS {
             let full = |name: &str| format!("{}{name}", self.topic_prefix);

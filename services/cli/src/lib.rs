@@ -1,8 +1,8 @@
-//! The binary `sightline`: all four services in one process on an embedded broker and an embedded S3 store, and the
-//! operator's tools for any Kafka.
+//! The binary `sightline`: all four services in one process with an embedded Kafka broker and an embedded S3 store, and
+//! tools for operators that work with any Kafka.
 //!
-//! [`embedded`] is the whole pipeline in a folder; the commands `classify` and `up` run it, once and for long. The other
-//! modules are a command each.
+//! [`embedded`] is the whole pipeline. The command `classify` runs it once for some images, and `up` runs it until it is
+//! stopped. Each of the other commands has a module.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod answers;
@@ -34,11 +34,11 @@ use std::process::ExitCode;
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// What is logged, on stderr: a level, or directives such as `info,sightline_stream=debug` [default: info for `up`
-    /// and `broker`, error elsewhere]
+    /// What is logged on stderr: a level, or directives such as `info,sightline_stream=debug` [default: info for `up` and
+    /// `broker`, error for other commands]
     #[arg(long, env = "SIGHTLINE_LOG", global = true)]
     log: Option<String>,
-    /// How log lines look; auto is pretty on a terminal and JSON elsewhere
+    /// Format of log lines; auto is pretty on a terminal and JSON otherwise
     #[arg(
         long,
         env = "SIGHTLINE_LOG_FORMAT",
@@ -51,11 +51,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Classify images: files, folders and s3:// prefixes
+    /// Classify images from files, folders and s3:// prefixes
     Classify(classify::Classify),
-    /// Run the whole pipeline in one process: broker, S3 store, four services
+    /// Run the whole pipeline in one process: a broker, an S3 store and the four services
     Up(up::Up),
-    /// Measure between which values a model computes, for --precision int8
+    /// Measure the calibration ranges of a model, for --precision int8
     Calibrate(calibrate::Calibrate),
     /// Ask a running `up` whether it is ready: exit status 0, or 1 with the reason
     Health(health::Health),
@@ -64,12 +64,12 @@ enum Command {
     /// Create the pipeline's topics on a Kafka cluster
     #[command(subcommand)]
     Topics(topics::Topics),
-    /// Show how far the services are behind, by partition
+    /// Show the consumer lag of the services, by partition
     Lag(lag::Lag),
-    /// List, show and replay what could not be processed
+    /// List, show and replay records that could not be processed
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
-    /// Measure the loop and the pipeline
+    /// Measure the exactly-once loop, the model or the pipeline
     #[command(subcommand)]
     Bench(bench::Bench),
 }
@@ -104,8 +104,8 @@ impl Command {
     }
 }
 
-/// Runs the command that the arguments name. Exits with 0 when it did what was asked, 1 when it failed or an image
-/// could not be classified, 2 when the arguments are wrong.
+/// Runs the command that the arguments name. Exits with 0 on success, with 1 if the command failed or an image could not be
+/// classified, and with 2 if the arguments or settings are wrong.
 pub fn main() -> ExitCode {
     if let Some(status) = sightline_preprocess::decode_if_asked() {
         return status;
@@ -121,9 +121,9 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
     };
-    // The command's future holds a pipeline; it does not belong on the stack of main.
+    // The command's future is large, so it is kept on the heap.
     let outcome = runtime.block_on(Box::pin(cli.command.run()));
-    // What still blocks in a client library must not keep the process from ending.
+    // A client library that still blocks must not delay the exit.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     outcome.unwrap_or_else(|error| failed(&error))
 }

@@ -1,4 +1,4 @@
-//! Lines on stdout, for whoever reads them as long as they do.
+//! Prints lines on stdout.
 
 use std::{
     fmt::Display,
@@ -6,11 +6,11 @@ use std::{
     process,
 };
 
-/// Prints a line. Where the reader has left, as `head` does, there is nothing more to say: the process ends quietly.
+/// Prints a line. If the reader has closed the pipe, as `head` does, the process exits with 0.
 ///
 /// # Panics
-/// As `println!`, where stdout can't be written for another reason.
-pub fn line(text: impl Display) {
+/// As `println!`, if stdout can't be written for another reason.
+pub(crate) fn line(text: impl Display) {
     match writeln!(stdout(), "{text}") {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::BrokenPipe => process::exit(0),

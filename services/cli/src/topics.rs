@@ -1,4 +1,4 @@
-//! `sightline topics`: the pipeline's topics on any Kafka.
+//! `sightline topics` creates the pipeline's topics on any Kafka.
 
 use crate::output::line;
 use clap::{Args, Subcommand};
@@ -9,20 +9,20 @@ use sightline_stream::{
 };
 
 #[derive(Subcommand)]
-pub enum Topics {
-    /// Create what is not there yet; what is there stays as it is
+pub(crate) enum Topics {
+    /// Create the topics that do not exist yet; existing topics are not changed
     Create(Create),
 }
 
 #[derive(Args)]
-pub struct Create {
-    /// Partitions of each topic: as many as infer is ever to have instances
+pub(crate) struct Create {
+    /// Partitions of each topic; infer can use at most this many instances
     #[arg(long, env = "SIGHTLINE_PARTITIONS", default_value_t = 12, value_parser = clap::value_parser!(i32).range(1..=10_000))]
     partitions: i32,
-    /// Copies of each partition, at most as many as there are brokers
+    /// Replicas of each partition, at most as many as there are brokers
     #[arg(long, env = "SIGHTLINE_REPLICATION_FACTOR", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=9))]
     replication_factor: i32,
-    /// Text put before the name of every topic
+    /// Prefix of every topic's name
     #[arg(long, env = "SIGHTLINE_TOPIC_PREFIX", default_value = "")]
     topic_prefix: String,
     #[command(flatten)]
@@ -30,7 +30,7 @@ pub struct Create {
 }
 
 impl Topics {
-    pub async fn run(self) -> anyhow::Result<()> {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
         let Self::Create(create) = self;
         let spec = |topic: &Topic| {
             TopicSpec::of(

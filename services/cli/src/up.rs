@@ -1,6 +1,6 @@
-//! `sightline up`: the pipeline for as long as it is wanted.
+//! `sightline up` runs the whole pipeline until it is stopped.
 
-use crate::embedded::{BUCKET, Config, Pipeline};
+use crate::embedded::{BUCKET, Pipeline, PipelineConfig};
 use anyhow::Context;
 use clap::Args;
 use sightline_infer::ModelSettings;
@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 #[derive(Args)]
-pub struct Up {
-    /// Folder that holds everything; made when absent
+pub(crate) struct Up {
+    /// Folder of all data; created if it does not exist
     #[arg(
         long,
         env = "SIGHTLINE_DATA",
@@ -39,8 +39,9 @@ pub struct Up {
         default_value = "127.0.0.1:9000"
     )]
     s3_listen: SocketAddr,
-    /// A name of this machine that clients use for the S3 store, beside localhost and its addresses; repeatable, or
-    /// several with commas. Requests for other names are refused: a web page may have sent them
+    /// Host name that clients may use for the S3 store, besides localhost and this machine's addresses; may be repeated,
+    /// or contain several names separated by commas. Requests for other host names are refused, because a web page may
+    /// have sent them
     #[arg(
         long,
         env = "SIGHTLINE_STORE_HOST",
@@ -64,7 +65,7 @@ pub struct Up {
         default_value = StoreKeys::DEFAULT
     )]
     access_key: String,
-    /// Secret key of the S3 store; one of your own, where others than this machine reach it
+    /// Secret key of the S3 store; must be changed if other machines can reach the store
     #[arg(
         long,
         env = "SIGHTLINE_STORE_SECRET_KEY",
@@ -77,18 +78,19 @@ pub struct Up {
     model: ModelSettings,
     #[command(flatten)]
     thumbnails: Thumbnails,
-    #[command(flatten, next_help_heading = "S3, for a model that lies there")]
+    #[command(flatten, next_help_heading = "S3, for a model that is stored there")]
     model_storage: StorageSettings,
     #[command(flatten, next_help_heading = "Traces")]
     traces: TraceSettings,
 }
 
 impl Up {
-    pub fn traces(&self) -> &TraceSettings {
+    /// The settings of traces, which must be known before the command runs.
+    pub(crate) fn traces(&self) -> &TraceSettings {
         &self.traces
     }
 
-    pub async fn run(self) -> anyhow::Result<()> {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
         let signals = Signals::listen().context("can't listen for signals")?;
         fs::create_dir_all(&self.data)
             .with_context(|| format!("can't make {}", self.data.display()))?;
@@ -112,8 +114,8 @@ impl Up {
         failure.map_or(stopped, Err)
     }
 
-    fn config(&self) -> Config {
-        Config {
+    fn config(&self) -> PipelineConfig {
+        PipelineConfig {
             data: self.data.clone(),
             kafka: self.kafka_listen,
             s3: self.s3_listen,
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stores_names_come_one_by_one_or_with_commas() {
+    fn host_names_may_be_repeated_or_separated_by_commas() {
         let line = ["up", "--s3-host", "nas,nas.example", "--s3-host", "store"];
         let config = Line::try_parse_from(line).unwrap().up.config();
         assert_eq!(config.s3_hosts, ["nas", "nas.example", "store"]);

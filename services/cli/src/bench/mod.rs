@@ -1,4 +1,4 @@
-//! `sightline bench`: what the loop costs, what the model takes, and the whole pipeline.
+//! `sightline bench` measures the exactly-once loop, the model, or the whole pipeline.
 
 mod hops;
 mod model;
@@ -9,16 +9,16 @@ use clap::Subcommand;
 use std::time::Duration;
 
 #[derive(Subcommand)]
-pub enum Bench {
-    /// Pass records through stages of the exactly-once loop, on topics of its own
-    Hops(hops::Hops),
-    /// Compute batches on this machine's processor
-    Model(model::Model),
-    /// Put images into a running pipeline's bucket at a steady rate and wait for their results
-    Pipeline(pipeline::Pipeline),
+pub(crate) enum Bench {
+    /// Measure the exactly-once loop: copy records through a chain of stages, on topics of its own
+    Hops(hops::BenchHops),
+    /// Measure the model: compute batches on this machine's processor
+    Model(model::BenchModel),
+    /// Measure a running pipeline: put images into its bucket at a steady rate and wait for their results
+    Pipeline(pipeline::BenchPipeline),
 }
 
-/// How long to measure: `20s`, `2m`, or a number of seconds; at most a day.
+/// Parses the time to measure for: `20s`, `2m` or a number of seconds, from 1 second to a day.
 fn length(text: &str) -> Result<Duration, String> {
     let parsed = match text.parse() {
         Ok(seconds) => Ok(Duration::from_secs(seconds)),
@@ -32,7 +32,7 @@ fn length(text: &str) -> Result<Duration, String> {
 }
 
 impl Bench {
-    pub async fn run(self) -> anyhow::Result<()> {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self {
             Self::Hops(hops) => hops.run().await,
             Self::Model(model) => model.run(),

@@ -1,4 +1,4 @@
-//! `sightline bench model`: how long a batch takes on this machine.
+//! `sightline bench model` measures how long a batch takes on this machine.
 
 use crate::{
     bench::{length, percentile::percentile_ms},
@@ -8,7 +8,9 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 use sightline_manifest::{Pixels, Source};
-use sightline_model::{Calibration, Calibrator, Input, Options, Precision, load, random::Net};
+use sightline_model::{
+    Calibration, Calibrator, Input, Model, Options, Precision, load, random::Net,
+};
 use std::{
     fs,
     num::NonZero,
@@ -17,34 +19,34 @@ use std::{
 };
 
 #[derive(Args)]
-pub struct Model {
+pub(crate) struct BenchModel {
     /// Weights: `bundled`, a folder, a .safetensors file or `hf:owner/name[@revision]`
     #[arg(long, value_name = "SOURCE", default_value = "bundled")]
     weights: Source,
-    /// A full-size ResNet-101 with weights of no use but for measuring
+    /// Measure a full-size ResNet-101 with random weights
     #[arg(long, conflicts_with = "weights")]
     random_weights: bool,
-    /// Numbers that convolutions multiply: f32, bf16 or int8
+    /// Precision of the convolutions: f32, bf16 or int8
     #[arg(long, default_value = "f32")]
     precision: Precision,
-    /// Ranges of activations for int8; by default what lies beside the weights, and measured for random ones
+    /// Calibration ranges for int8; by default the file beside the weights; for random weights they are measured
     #[arg(long, value_name = "FILE", conflicts_with = "random_weights")]
     calibration: Option<PathBuf>,
-    /// Images computed together, several sizes allowed
+    /// Batch sizes to measure
     #[arg(long, value_name = "IMAGES", num_args = 1.., default_values = ["1", "8"])]
     batch: Vec<NonZero<usize>>,
-    /// Threads that compute; by default the cores that the process may use
+    /// Threads that compute; by default as many as the process may use cores
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<usize>>,
     /// Time to measure each batch size for
     #[arg(long, alias = "seconds", value_parser = length, value_name = "DURATION", default_value = "5s")]
     duration: Duration,
-    /// One JSON object a batch size instead of a table
+    /// Print one JSON object for each batch size instead of a sentence
     #[arg(long)]
     json: bool,
 }
 
-/// What a batch took.
+/// The measurement of one batch size.
 #[derive(Debug, Serialize)]
 struct Report {
     precision: String,
@@ -57,11 +59,12 @@ struct Report {
     weights: String,
 }
 
-impl Model {
-    pub fn run(self) -> anyhow::Result<()> {
-        let source = match self.random_weights {
-            true => Net::resnet101().source(1),
-            false => self.weights.clone(),
+impl BenchModel {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let source = if self.random_weights {
+            Net::resnet101().source(1)
+        } else {
+            self.weights.clone()
         };
         let options = Options {
             threads: self.threads,
@@ -72,7 +75,7 @@ impl Model {
         let started = Instant::now();
         let model = load(&source, &options)?;
         let weights = source.to_string();
-        // Random weights are as large as the model itself.
+        // A source of random weights holds a second copy of them.
         drop(source);
         let loaded = started.elapsed();
         if !self.json {
@@ -116,12 +119,7 @@ impl Model {
         Ok(Some(calibrator.finish()))
     }
 
-    fn measure(
-        &self,
-        model: &sightline_model::Model,
-        batch: usize,
-        weights: &str,
-    ) -> anyhow::Result<Report> {
+    fn measure(&self, model: &Model, batch: usize, weights: &str) -> anyhow::Result<Report> {
         let inputs = vec![noise(model.input_shape()); batch];
         model.logits(&inputs)?;
         let mut times = Vec::new();
@@ -146,6 +144,7 @@ impl Model {
     }
 }
 
+/// An image of pseudo-random pixels, the same in every run.
 fn noise(shape: [usize; 3]) -> Input {
     let value = |i: usize| (i.wrapping_mul(2_654_435_761) >> 13) as u8;
     Input {

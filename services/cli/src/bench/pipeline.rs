@@ -1,7 +1,7 @@
-//! `sightline bench pipeline`: from an object in S3 to its result, at a steady rate, on whatever pipeline runs.
+//! `sightline bench pipeline` measures a running pipeline, from an object in S3 to its result, at a steady rate.
 
-use crate::answers::{Answer, Answers};
 use crate::{
+    answers::{Answer, Answers},
     bench::{length, percentile::percentile_ms},
     files,
     output::line,
@@ -22,12 +22,12 @@ use std::{
 };
 use tokio::task::JoinSet;
 
-/// How long the last results may take to come.
+/// The longest wait for the next result.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
-pub struct Pipeline {
-    /// Images to put, one after the other and over again: files, and folders of files
+pub(crate) struct BenchPipeline {
+    /// Images to put, repeated in order: files, and folders of files
     #[arg(required = true, value_name = "FILE|FOLDER")]
     images: Vec<PathBuf>,
     /// Images a second
@@ -39,10 +39,10 @@ pub struct Pipeline {
     /// Bucket whose notifications arrive in the topic `ingest`
     #[arg(long, env = "SIGHTLINE_BUCKET", default_value = "images")]
     bucket: String,
-    /// Text before the name of every topic
+    /// Prefix of every topic's name
     #[arg(long, env = "SIGHTLINE_TOPIC_PREFIX", default_value = "")]
     topic_prefix: String,
-    /// One JSON object instead of a sentence
+    /// Print one JSON object instead of sentences
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -51,7 +51,8 @@ pub struct Pipeline {
     storage: StorageSettings,
 }
 
-/// Latencies are from the notification's timestamp in `ingest` to the result being read; the first quarter is left out.
+/// What was measured. A latency is the time from the notification's timestamp in `ingest` until the result is read. The
+/// first quarter of the results is not counted.
 #[derive(Debug, Serialize)]
 struct Report {
     rate: f64,
@@ -63,7 +64,7 @@ struct Report {
     p99_ms: f64,
     max_ms: f64,
     per_s: f64,
-    /// Median share of each hop: from the hop before, in milliseconds.
+    /// Medians of the time from the previous hop to this one, in milliseconds.
     p50_ingest_ms: f64,
     p50_preprocess_ms: f64,
     p50_infer_ms: f64,
@@ -95,12 +96,12 @@ impl fmt::Display for Report {
     }
 }
 
-impl Pipeline {
-    pub async fn run(self) -> anyhow::Result<()> {
+impl BenchPipeline {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
         ensure!(self.rate > 0.0, "--rate: more than 0");
         let images = self.load()?;
         let store = Store::connect(&self.storage).await?;
-        // Opened before the first image is put: only what is new is read.
+        // Opened before the first image is put, so that only new answers are read.
         let mut answers = Answers::read(&self.kafka, &self.topic_prefix, &Start::End)?;
         let run = format!("bench-{:x}", now_ms());
         let count = (self.rate * self.duration.as_secs_f64()).ceil() as usize;
@@ -165,7 +166,7 @@ fn load(file: &Path) -> anyhow::Result<(String, Bytes)> {
     Ok((name.into_owned(), bytes.into()))
 }
 
-/// Puts the images at their times, however long each put takes.
+/// Puts the images at the given rate, without waiting for earlier puts.
 async fn put(
     store: Store,
     bucket: String,
@@ -195,10 +196,11 @@ async fn put(
     Ok(())
 }
 
-/// What has come out, by record key.
+/// The answers so far.
 struct Seen {
     start: Instant,
     end: Instant,
+    /// By record key: whether there is an answer.
     answered: BTreeMap<String, bool>,
     missing: usize,
     dead: usize,
@@ -239,7 +241,7 @@ impl Seen {
             Answer::Classified { event, .. } => {
                 self.hops.push(hops_of(&event, now));
                 self.thumbnails
-                    .extend(event.thumbnail.map(|place| place.key));
+                    .extend(event.thumbnail.map(|thumbnail| thumbnail.key));
             }
         }
     }
@@ -276,7 +278,7 @@ impl Seen {
     }
 }
 
-/// From each stage's time to the next one's, and from the last to now.
+/// The time between each stage and the next, and between the last stage and now, in milliseconds.
 fn hops_of(event: &ResultEvent, now: i64) -> [i64; 5] {
     let times = &event.image.times;
     let mut last = times.notified_ms;
@@ -295,7 +297,7 @@ fn hops_of(event: &ResultEvent, now: i64) -> [i64; 5] {
     })
 }
 
-/// Takes away what was put; what can't be removed is only said.
+/// Deletes the images and thumbnails. Stops with a message at the first that can't be deleted.
 async fn clean_up(store: &Store, bucket: &str, keys: &[String], thumbnails: &[String]) {
     for key in keys.iter().chain(thumbnails) {
         if let Err(error) = store.delete(bucket, key).await {

@@ -1,4 +1,4 @@
-//! What is to be classified: each file and object once, under a key of its own.
+//! Lists the images to classify. Each file and object is listed once, with a unique key.
 
 use crate::{embedded::BUCKET, files};
 use anyhow::{Context, bail};
@@ -9,32 +9,36 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// One image, and where it comes from.
+/// One image to classify.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Input {
+pub(crate) struct Input {
     /// As the user named it.
-    pub name: String,
+    pub(crate) name: String,
     /// Its key in the embedded store.
-    pub key: String,
-    pub origin: Origin,
+    pub(crate) key: String,
+    pub(crate) origin: Origin,
 }
 
+/// Where an image is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     File(PathBuf),
     Object(Location),
 }
 
 impl Input {
-    /// The key of its records in every topic.
-    pub fn record_key(&self) -> String {
+    /// The key of the image's records in every topic.
+    pub(crate) fn record_key(&self) -> String {
         format!("{BUCKET}/{}", self.key)
     }
 }
 
-/// Lists what the arguments name: a file as itself, a folder as every file in it that isn't hidden, an `s3://` prefix
-/// as every object below it. Sorted within each argument.
-pub async fn collect(arguments: &[String], store: &impl Objects) -> anyhow::Result<Vec<Input>> {
+/// Lists the images that the arguments name: a file, all files in a folder that aren't hidden, or all objects below an
+/// `s3://` prefix. They are sorted within each argument.
+pub(crate) async fn collect(
+    arguments: &[String],
+    store: &impl Objects,
+) -> anyhow::Result<Vec<Input>> {
     let mut found = Found::default();
     for argument in arguments {
         if argument.starts_with("s3://") {
@@ -94,8 +98,8 @@ impl Found {
     }
 }
 
-/// The path without what is not a name: `../a//./b.jpg` is `a/b.jpg`. Control characters, which S3 keys may not bring
-/// into logs, are replaced.
+/// The path's names only: `../a//./b.jpg` becomes `a/b.jpg`. Control characters are replaced, because ingest rejects keys
+/// that contain them.
 fn key_of(path: &Path) -> String {
     let names = path.components().filter_map(|component| match component {
         Component::Normal(name) => Some(name.to_string_lossy().replace(char::is_control, "_")),
@@ -112,7 +116,7 @@ mod tests {
     use std::fs;
 
     #[tokio::test]
-    async fn every_file_and_object_once_under_a_key_of_its_own() {
+    async fn every_file_and_object_is_listed_once() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::create_dir_all(at("deep/er")).unwrap();
@@ -152,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_have_no_dots_and_do_not_collide() {
+    fn keys_contain_names_only_and_are_unique() {
         let mut found = Found::default();
         for path in ["../a.jpg", "./a.jpg", "/a.jpg"] {
             found.add(Origin::File(path.into()));
@@ -166,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_path_that_is_not_there_is_named() {
+    async fn a_missing_path_is_named_in_the_error() {
         let error = collect(&["/does/not/exist".to_owned()], &Memory::new())
             .await
             .unwrap_err();

@@ -1,7 +1,7 @@
-//! `sightline classify`: images through the whole pipeline, once.
+//! `sightline classify` runs the whole pipeline once for the given images.
 //!
-//! The images are put into the embedded S3 store as any client would put them; what comes back is read from the topics
-//! `results` and `dead-letters`. Nothing here knows pixels.
+//! It puts the images into the embedded S3 store, as any client would, and reads the topics `results` and
+//! `dead-letters`.
 
 mod inputs;
 mod report;
@@ -9,7 +9,7 @@ mod upload;
 
 use crate::{
     answers::{Answer, Answers},
-    embedded::{Config, Pipeline},
+    embedded::{Pipeline, PipelineConfig},
 };
 use anyhow::{Context, bail};
 use clap::Args;
@@ -30,24 +30,24 @@ use std::{
 use upload::Uploads;
 
 #[derive(Args)]
-pub struct Classify {
-    /// Files, folders (with all that is in them) and s3://bucket/prefix
+pub(crate) struct Classify {
+    /// Files, folders with all files below them, and s3://bucket/prefix
     #[arg(required = true, value_name = "FILE|FOLDER|S3-URL")]
     images: Vec<String>,
-    /// The messages of the topic `results`, one a line, and nothing else on stdout
+    /// Print the messages of the topic `results`, one a line, instead of a table
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     model: ModelSettings,
     #[command(
         flatten,
-        next_help_heading = "S3, for images and models that lie there"
+        next_help_heading = "S3, for images and models that are stored there"
     )]
     storage: StorageSettings,
 }
 
 impl Classify {
-    pub async fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let signals = Signals::listen().context("can't listen for signals")?;
         let source = Arc::new(Store::connect(&self.storage).await?);
         let inputs = inputs::collect(&self.images, source.as_ref()).await?;
@@ -76,9 +76,9 @@ impl Classify {
         })
     }
 
-    fn config(&self, data: &tempfile::TempDir) -> Config {
+    fn config(&self, data: &tempfile::TempDir) -> PipelineConfig {
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Config {
+        PipelineConfig {
             data: data.path().to_owned(),
             kafka: any_port,
             s3: any_port,
@@ -87,24 +87,24 @@ impl Classify {
                 access_key: "classify".to_owned(),
                 secret_key: "classify".to_owned(),
             },
-            // The folder goes with the process.
+            // The folder is temporary.
             fsync: false,
             model: self.model.clone(),
             model_storage: self.storage.clone(),
             thumbnails: Thumbnails::default(),
-            // Somebody waits for an answer about each file, so that bad ones are no reason to pause.
+            // The user wants an answer for every file, so many bad files must not pause the pipeline.
             flags: vec!["--breaker-min-records".to_owned(), u32::MAX.to_string()],
         }
     }
 }
 
-/// Where images go in and answers come out.
+/// The addresses of the embedded servers.
 struct Ends {
     kafka: sightline_stream::KafkaSettings,
     storage: StorageSettings,
 }
 
-/// Puts every input and waits for every answer.
+/// Uploads every image and waits until each has an answer.
 async fn classify(
     inputs: Vec<Input>,
     ends: &Ends,

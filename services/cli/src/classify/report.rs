@@ -1,4 +1,4 @@
-//! Progress, and what is printed in the end.
+//! The progress bar and the printed answers.
 
 use crate::{answers::Answer, terminal};
 use comfy_table::{CellAlignment, Table, presets};
@@ -9,8 +9,8 @@ use std::{
     time::Instant,
 };
 
-/// Answers so far. A table is printed when all are there, JSON lines as they come.
-pub struct Report {
+/// The answers so far. JSON lines are printed as they arrive, the table at the end.
+pub(crate) struct Report {
     json: bool,
     rows: Vec<(String, Row)>,
     failed: usize,
@@ -29,8 +29,8 @@ enum Row {
 }
 
 impl Report {
-    pub fn new(images: usize, json: bool) -> Self {
-        // Hidden by itself where stderr is no terminal.
+    pub(crate) fn new(images: usize, json: bool) -> Self {
+        // The bar hides itself if stderr is no terminal.
         let bar = ProgressBar::with_draw_target(Some(images as u64), ProgressDrawTarget::stderr());
         if let Ok(style) =
             ProgressStyle::with_template("{bar:40} {pos}/{len} images  {per_sec}  {eta} left")
@@ -47,11 +47,11 @@ impl Report {
         }
     }
 
-    pub fn failed(&self) -> usize {
+    pub(crate) fn failed(&self) -> usize {
         self.failed
     }
 
-    pub fn add(&mut self, name: String, answer: Answer) -> io::Result<()> {
+    pub(crate) fn add(&mut self, name: String, answer: Answer) -> io::Result<()> {
         match answer {
             Answer::Classified { event, json } if self.json => self
                 .bar
@@ -80,8 +80,8 @@ impl Report {
         Ok(())
     }
 
-    /// Prints what is there.
-    pub fn finish(&mut self) {
+    /// Prints the table, if there is one.
+    pub(crate) fn finish(&mut self) {
         self.bar.finish_and_clear();
         if self.json || self.rows.is_empty() {
             return;
@@ -93,7 +93,7 @@ impl Report {
             table(&self.rows).trim_fmt(),
             self.summary(seconds)
         );
-        // A reader that went away, such as head, is no error of ours.
+        // The reader may have closed the pipe, as `head` does.
         let _ = stdout().write_all(text.as_bytes());
     }
 

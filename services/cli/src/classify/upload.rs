@@ -1,4 +1,4 @@
-//! Putting the images into the embedded store.
+//! Uploads the images to the embedded S3 store.
 
 use super::inputs::{Input, Origin};
 use crate::embedded::BUCKET;
@@ -10,27 +10,27 @@ use sightline_storage::{Objects, Store};
 use std::sync::Arc;
 use tokio::{sync::mpsc, task::JoinSet};
 
-/// Puts at the same time; each holds one image in memory.
-const AT_ONCE: usize = 8;
+/// Concurrent uploads. Each holds one image in memory.
+const CONCURRENCY: usize = 8;
 /// The services' own default limit: they would reject a larger image anyway.
 const MAX_BYTES: u64 = ImageRef::DEFAULT_MAX_BYTES;
 
 /// The running uploads.
-pub struct Uploads {
+pub(crate) struct Uploads {
     failures: mpsc::Receiver<(String, String)>,
     task: JoinSet<()>,
 }
 
 impl Uploads {
-    pub fn start(inputs: Vec<Input>, target: Store, source: Arc<Store>) -> Self {
-        let (failed, failures) = mpsc::channel(AT_ONCE);
+    pub(crate) fn start(inputs: Vec<Input>, target: Store, source: Arc<Store>) -> Self {
+        let (failed, failures) = mpsc::channel(CONCURRENCY);
         let mut task = JoinSet::new();
         task.spawn(async move {
-            let all = stream::iter(inputs).for_each_concurrent(AT_ONCE, |input| {
+            let all = stream::iter(inputs).for_each_concurrent(CONCURRENCY, |input| {
                 let (target, source, failed) = (&target, &source, &failed);
                 async move {
                     if let Err(error) = put(&input, target, source).await {
-                        // Nobody listens once the command is given up.
+                        // The receiver is dropped if the command is interrupted.
                         let _ = failed
                             .send((input.record_key(), format!("{error:#}")))
                             .await;
@@ -42,8 +42,8 @@ impl Uploads {
         Self { failures, task }
     }
 
-    /// The next input that could not be put: its record key and why; none when all others are in the store.
-    pub async fn next_failure(&mut self) -> anyhow::Result<Option<(String, String)>> {
+    /// The next image that could not be uploaded, as its record key and the error; `None` after all uploads have ended.
+    pub(crate) async fn next_failure(&mut self) -> anyhow::Result<Option<(String, String)>> {
         if let Some(failure) = self.failures.recv().await {
             return Ok(Some(failure));
         }

@@ -1,4 +1,4 @@
-//! `sightline dead-letters`: what could not be processed, and putting it back.
+//! `sightline dead-letters` lists, shows and replays records that could not be processed.
 
 mod printed;
 
@@ -8,34 +8,31 @@ use clap::{Args, Subcommand};
 use printed::{object, plain, shown, table, value_dropped};
 use sightline_contracts::{Reason, TensorMessage, Topic, headers};
 use sightline_stream::{
-    KafkaSettings, Message, Publisher,
+    KafkaSettings, Message, Place, Publisher,
     admin::{DeadLetter, dead_letters},
 };
-use std::{
-    io::{IsTerminal, Write, stdout},
-    str::FromStr,
-};
+use std::io::{IsTerminal, Write, stdout};
 
 #[derive(Subcommand)]
-pub enum DeadLetters {
-    /// One line for each dead letter
+pub(crate) enum DeadLetters {
+    /// List the dead letters, one a line
     List(List),
-    /// All about one: headers and the original value
+    /// Show one dead letter: its headers and the original value
     Show(Show),
-    /// Publish dead letters to the topics they came from, all in one transaction
+    /// Publish dead letters to the topics that they came from, in one transaction
     Replay(Replay),
 }
 
-/// Which dead letters.
+/// Which dead letters to read.
 #[derive(Args)]
 struct Selection {
-    /// Only those that this service gave up on
+    /// Only dead letters of this service
     #[arg(long, value_name = "SERVICE")]
     stage: Option<String>,
-    /// Only those with this reason
+    /// Only dead letters with this reason
     #[arg(long)]
     reason: Option<Reason>,
-    /// Text before the name of every topic
+    /// Prefix of every topic's name
     #[arg(long, env = "SIGHTLINE_TOPIC_PREFIX", default_value = "")]
     topic_prefix: String,
     #[command(flatten)]
@@ -43,8 +40,8 @@ struct Selection {
 }
 
 #[derive(Args)]
-pub struct List {
-    /// One JSON object a line instead of a table
+pub(crate) struct List {
+    /// Print one JSON object a line instead of a table
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -52,11 +49,12 @@ pub struct List {
 }
 
 #[derive(Args)]
-pub struct Show {
+pub(crate) struct Show {
     /// Partition and offset, as `list` shows them
-    #[arg(value_name = "PARTITION/OFFSET")]
+    #[arg(value_name = "PARTITION/OFFSET", value_parser = place)]
     place: Place,
-    /// Only the original value, as it is; not to a terminal where that would act upon it
+    /// Print only the original value, byte for byte; refused if the output is a terminal and the value has control
+    /// characters
     #[arg(long)]
     raw: bool,
     #[command(flatten)]
@@ -64,37 +62,28 @@ pub struct Show {
 }
 
 #[derive(Args)]
-pub struct Replay {
+pub(crate) struct Replay {
     /// Partitions and offsets, as `list` shows them
-    #[arg(value_name = "PARTITION/OFFSET", required_unless_present = "all")]
+    #[arg(value_name = "PARTITION/OFFSET", value_parser = place, required_unless_present = "all")]
     places: Vec<Place>,
-    /// Every dead letter that --stage and --reason leave; those that came without their value are named and left out
+    /// Replay every dead letter that --stage and --reason select; those without their original value are reported and
+    /// left out
     #[arg(long, conflicts_with = "places")]
     all: bool,
     #[command(flatten)]
     selection: Selection,
 }
 
-/// Where a dead letter stands in its topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
-    partition: i32,
-    offset: i64,
-}
-
-impl FromStr for Place {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let read = || {
-            let (partition, offset) = text.split_once('/')?;
-            Some(Self {
-                partition: partition.parse().ok()?,
-                offset: offset.parse().ok()?,
-            })
-        };
-        read().ok_or_else(|| format!("{text:?} is not PARTITION/OFFSET, such as 0/17"))
-    }
+/// Parses `PARTITION/OFFSET`.
+fn place(text: &str) -> Result<Place, String> {
+    let read = || {
+        let (partition, offset) = text.split_once('/')?;
+        Some(Place {
+            partition: partition.parse().ok()?,
+            offset: offset.parse().ok()?,
+        })
+    };
+    read().ok_or_else(|| format!("{text:?} is not PARTITION/OFFSET, such as 0/17"))
 }
 
 impl Selection {
@@ -105,7 +94,7 @@ impl Selection {
             let wanted = |letter: &DeadLetter| {
                 (stage.is_none() || letter.stage == stage)
                     && (reason.is_none() || letter.reason == reason)
-                    && (places.is_empty() || places.contains(&place(letter)))
+                    && (places.is_empty() || places.contains(&place_of(letter)))
             };
             let mut found = Vec::new();
             for letter in dead_letters(&kafka, &prefix)? {
@@ -129,7 +118,8 @@ impl Selection {
     }
 }
 
-fn place(letter: &DeadLetter) -> Place {
+/// Where a dead letter is in its topic.
+fn place_of(letter: &DeadLetter) -> Place {
     Place {
         partition: letter.record.partition,
         offset: letter.record.offset,
@@ -137,7 +127,7 @@ fn place(letter: &DeadLetter) -> Place {
 }
 
 impl DeadLetters {
-    pub async fn run(self) -> anyhow::Result<()> {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
         match self {
             Self::List(list) => list.run().await,
             Self::Show(show) => show.run().await,
@@ -189,12 +179,9 @@ impl Show {
 impl Replay {
     async fn run(self) -> anyhow::Result<()> {
         let letters = self.selection.find(&self.places).await?;
-        for Place { partition, offset } in &self.places {
-            let wanted = Place {
-                partition: *partition,
-                offset: *offset,
-            };
-            if !letters.iter().any(|letter| place(letter) == wanted) {
+        for wanted in &self.places {
+            if !letters.iter().any(|letter| place_of(letter) == *wanted) {
+                let Place { partition, offset } = wanted;
                 bail!("no dead letter at {partition}/{offset}; nothing was replayed");
             }
         }
@@ -222,13 +209,13 @@ impl Replay {
     }
 }
 
-/// The original record, with its own headers and where it was found. A tensor that was made for other weights is made anew:
-/// its image goes back to `images`.
+/// The message that replays a dead letter: the original record with its headers, and a header with the dead letter's place.
+/// A tensor that was preprocessed for another model is replaced by its image reference, in `images`.
 fn again(letter: &DeadLetter, prefix: &str) -> anyhow::Result<Message> {
     if let Some(bytes) = letter.value_dropped {
         bail!("{}; nothing was replayed", value_dropped(letter, bytes));
     }
-    let Place { partition, offset } = place(letter);
+    let Place { partition, offset } = place_of(letter);
     let at = format!("{partition}/{offset}");
     let original = |name: &str| !headers::describes_dead_letter(name);
     let kept = letter
@@ -289,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn one_with_its_value_is_replayed() {
+    fn a_dead_letter_with_its_value_is_replayed() {
         let message = again(&letter(Some("v"), &[]), "p-").unwrap();
         assert_eq!(
             (message.topic.as_str(), message.value),
@@ -298,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tensor_made_for_other_weights_is_replayed_as_its_image() {
+    fn a_tensor_for_another_model_is_replayed_as_its_image() {
         let image = ImageRef {
             id: ImageId::new("photos", "a.jpg", "1"),
             bucket: "photos".into(),
@@ -325,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn one_without_its_value_is_refused_with_the_place_of_the_original() {
+    fn a_dead_letter_without_its_value_is_refused_with_the_place_of_the_original() {
         let letter = letter(None, &[(headers::VALUE_DROPPED, "12582912")]);
         let refused = again(&letter, "").unwrap_err().to_string();
         assert!(
@@ -337,7 +324,7 @@ mod tests {
     #[test]
     fn places_read_back() {
         assert_eq!(
-            "2/17".parse(),
+            place("2/17"),
             Ok(Place {
                 partition: 2,
                 offset: 17
@@ -345,10 +332,7 @@ mod tests {
         );
         for wrong in ["2", "2/", "a/1", "1/2/3", ""] {
             assert!(
-                wrong
-                    .parse::<Place>()
-                    .unwrap_err()
-                    .contains("PARTITION/OFFSET"),
+                place(wrong).unwrap_err().contains("PARTITION/OFFSET"),
                 "{wrong}"
             );
         }

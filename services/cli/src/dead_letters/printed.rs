@@ -1,15 +1,15 @@
-//! Dead letters in print: strangers' bytes, so nothing goes out that a terminal would act upon.
+//! Prints dead letters. Their bytes are untrusted, so control characters are escaped.
 
-use super::{Place, place};
+use super::place_of;
 use crate::terminal;
 use bytes::Bytes;
 use comfy_table::{Table, presets};
 use serde_json::json;
 use sightline_contracts::Reason;
-use sightline_stream::admin::DeadLetter;
+use sightline_stream::{Place, admin::DeadLetter};
 
-/// All about a dead letter, to be read by a person.
-pub fn shown(letter: &DeadLetter) -> String {
+/// A dead letter's key, headers and value, for a person.
+pub(crate) fn shown(letter: &DeadLetter) -> String {
     let record = &letter.record;
     let mut lines = vec![format!("key: {}", text(record.key.as_ref()))];
     for (name, value) in record.headers.iter() {
@@ -29,9 +29,9 @@ pub fn shown(letter: &DeadLetter) -> String {
     lines.join("\n")
 }
 
-/// Where the value is, as it is not here.
-pub fn value_dropped(letter: &DeadLetter, bytes: u64) -> String {
-    let Place { partition, offset } = place(letter);
+/// Says where the original of a dead letter without its value is.
+pub(crate) fn value_dropped(letter: &DeadLetter, bytes: u64) -> String {
+    let Place { partition, offset } = place_of(letter);
     format!(
         "dead letter {partition}/{offset} came without its value: {bytes} bytes are more than its topic takes; the original \
          stands at {} for as long as that topic keeps it",
@@ -39,12 +39,12 @@ pub fn value_dropped(letter: &DeadLetter, bytes: u64) -> String {
     )
 }
 
-/// Whether a terminal would show these bytes and do nothing else.
-pub fn plain(value: &[u8]) -> bool {
+/// Whether these bytes are text without control characters.
+pub(crate) fn plain(value: &[u8]) -> bool {
     std::str::from_utf8(value).is_ok_and(|text| terminal::block(text) == text)
 }
 
-/// On one line.
+/// Bytes as text on one line, `-` if there are none.
 fn text(bytes: Option<&Bytes>) -> String {
     bytes.map_or("-".to_owned(), |bytes| {
         terminal::line(&String::from_utf8_lossy(bytes))
@@ -63,14 +63,15 @@ fn source(letter: &DeadLetter) -> String {
     format!("{topic}/{partition}/{}", or_dash(letter.source_offset))
 }
 
-pub fn table(letters: &[DeadLetter]) -> Table {
+/// Dead letters as a table, for a person.
+pub(crate) fn table(letters: &[DeadLetter]) -> Table {
     let mut table = Table::new();
     let columns = [
         "place", "stage", "reason", "attempts", "source", "key", "error",
     ];
     table.load_preset(presets::NOTHING).set_header(columns);
     for letter in letters {
-        let Place { partition, offset } = place(letter);
+        let Place { partition, offset } = place_of(letter);
         let error = letter.error.as_ref();
         table.add_row([
             format!("{partition}/{offset}"),
@@ -88,7 +89,8 @@ pub fn table(letters: &[DeadLetter]) -> Table {
     table
 }
 
-pub fn object(letter: &DeadLetter) -> serde_json::Value {
+/// A dead letter as JSON, without its value.
+pub(crate) fn object(letter: &DeadLetter) -> serde_json::Value {
     json!({
         "partition": letter.record.partition,
         "offset": letter.record.offset,
@@ -128,7 +130,7 @@ mod tests {
     ];
 
     #[test]
-    fn what_is_shown_does_not_act_upon_a_terminal() {
+    fn control_characters_are_escaped() {
         let hostile = "\u{1b}]0;owned\u{7}\n\u{9b}31m\u{202e}";
         let letter = letter(
             Some(hostile),
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn one_without_its_value_says_where_the_original_is() {
+    fn a_dead_letter_without_its_value_says_where_the_original_is() {
         let all = [&SOURCE[..], &[(headers::VALUE_DROPPED, "12582912")]].concat();
         let letter = letter(None, &all);
         let listed = table(std::slice::from_ref(&letter)).to_string();

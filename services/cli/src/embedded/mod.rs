@@ -1,4 +1,4 @@
-//! The whole pipeline in one process and one folder: broker, S3 store, notifications between them, four services.
+//! The whole pipeline in one process and one folder: a Kafka broker, an S3 store that notifies it, and the four services.
 
 mod notifications;
 mod services;
@@ -26,28 +26,34 @@ const PARTITIONS: i32 = 3;
 
 /// Where the pipeline listens and what it runs.
 #[derive(Debug, Clone)]
-pub struct Config {
-    /// Holds everything: `broker/` and `objects/`.
+pub struct PipelineConfig {
+    /// The folder of all data, in `broker/` and `objects/`.
     pub data: PathBuf,
-    /// Port 0 takes a free one.
+    /// Where the broker listens; port 0 takes a free one.
     pub kafka: SocketAddr,
+    /// Where the S3 store listens; port 0 takes a free one.
     pub s3: SocketAddr,
-    /// Names of this machine that S3 requests may be for, beside `localhost` and its addresses.
+    /// Host names that S3 requests may use, besides `localhost` and this machine's addresses.
     pub s3_hosts: Vec<String>,
+    /// The keys of the S3 store.
     pub credentials: Credentials,
-    /// Whether the S3 store waits for the disk.
+    /// Whether the S3 store syncs each object to disk before it answers.
     pub fsync: bool,
+    /// The settings of infer.
     pub model: ModelSettings,
-    /// S3 that weights come from, where the model names one.
+    /// The S3 server for a model that is stored in S3.
     pub model_storage: StorageSettings,
+    /// The settings of thumbnails, for postprocess and ingest.
     pub thumbnails: Thumbnails,
-    /// Further flags of all four services, as on their command lines.
+    /// Further flags for all four services, as on their command lines.
     pub flags: Vec<String>,
 }
 
 /// The running pipeline.
 pub struct Pipeline {
+    /// Settings of a Kafka client.
     pub kafka: KafkaSettings,
+    /// Settings of an S3 client.
     pub storage: StorageSettings,
     broker: Broker,
     objects: ObjectStore,
@@ -56,8 +62,8 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Starts everything. The services go on loading and joining their groups; images put meanwhile wait for them.
-    pub async fn start(config: Config, telemetry: &Telemetry) -> anyhow::Result<Self> {
+    /// Starts the servers and the services. Returns before the services are ready; images that are put meanwhile wait.
+    pub async fn start(config: PipelineConfig, telemetry: &Telemetry) -> anyhow::Result<Self> {
         let objects = objects_config(&config);
         objects.check()?;
         let broker = start_broker(&config)?;
@@ -93,11 +99,12 @@ impl Pipeline {
         })
     }
 
+    /// Where the S3 store listens.
     pub fn s3_addr(&self) -> SocketAddr {
         self.objects.local_addr()
     }
 
-    /// Waits until a service ends, which none does unasked.
+    /// Waits until a service ends, which is always a failure.
     pub async fn failure(&mut self) -> anyhow::Error {
         match self.services.join_next().await {
             Some(Ok((name, Err(error)))) => error.context(format!("{name} failed")),
@@ -107,7 +114,7 @@ impl Pipeline {
         }
     }
 
-    /// Lets the services finish what is in flight, then stops store and broker.
+    /// Stops the services, which finish what is in flight, then the S3 store and the broker.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         self.stop.cancel();
         let mut outcome = Ok(());
@@ -121,7 +128,7 @@ impl Pipeline {
     }
 }
 
-fn start_broker(config: &Config) -> anyhow::Result<Broker> {
+fn start_broker(config: &PipelineConfig) -> anyhow::Result<Broker> {
     let broker = sightline_broker::Config {
         listen: config.kafka,
         ..sightline_broker::Config::new(config.data.join("broker"))
@@ -129,7 +136,7 @@ fn start_broker(config: &Config) -> anyhow::Result<Broker> {
     Broker::start(broker).with_context(|| format!("can't start the broker on {}", config.kafka))
 }
 
-fn objects_config(config: &Config) -> sightline_objectstore::Config {
+fn objects_config(config: &PipelineConfig) -> sightline_objectstore::Config {
     let credentials = sightline_objectstore::Credentials {
         access_key: config.credentials.access_key.clone(),
         secret_key: config.credentials.secret_key.clone(),

@@ -1,4 +1,4 @@
-//! From the embedded S3 store into the topic `ingest`.
+//! Publishes the notifications of the embedded S3 store in the topic `ingest`.
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -7,19 +7,19 @@ use sightline_objectstore::Notifier;
 use sightline_stream::{KafkaSettings, Message, Publisher, Reader, Start};
 use std::{collections::HashSet, error::Error, time::Duration};
 
-/// Records at the end of each partition that may be the answerless last words of a process that was killed: more than
-/// the store serves connections.
+/// Records to read at the end of each partition. A process that was killed may have published them without acknowledging
+/// the objects. There can be one for each connection of the store, which allows fewer than this.
 const TAIL: i64 = 1024;
 
-/// Publishes the store's events. An event that was published before a crash and is repeated after it, byte for byte,
-/// is not published again.
-pub struct Publish {
+/// Publishes the store's events. After a crash the store repeats events byte for byte; an event that was published before
+/// the crash is not published again.
+pub(crate) struct Publish {
     publisher: Publisher,
     published: HashSet<Bytes>,
 }
 
 impl Publish {
-    pub async fn connect(kafka: &KafkaSettings) -> anyhow::Result<Self> {
+    pub(crate) async fn connect(kafka: &KafkaSettings) -> anyhow::Result<Self> {
         let settings = kafka.clone();
         let published = tokio::task::spawn_blocking(move || tail(&settings))
             .await?
@@ -31,7 +31,7 @@ impl Publish {
     }
 }
 
-/// The last notifications there are.
+/// The notifications at the end of the topic.
 fn tail(kafka: &KafkaSettings) -> Result<HashSet<Bytes>, sightline_stream::Error> {
     let topic = Topic::Ingest.name();
     let mut reader = Reader::open(kafka, topic, Start::Tail(TAIL))?;

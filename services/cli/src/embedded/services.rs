@@ -1,6 +1,6 @@
-//! The four services, each as its own binary would run it.
+//! Runs the four services as their own binaries would.
 
-use super::{BUCKET, Config};
+use super::{BUCKET, PipelineConfig};
 use anyhow::Context as _;
 use clap::Parser;
 use sightline_manifest::Location;
@@ -13,18 +13,18 @@ use tokio_util::sync::CancellationToken;
 
 type Services = JoinSet<(&'static str, anyhow::Result<()>)>;
 
-/// Starts all four; the set ends when all of them have.
-pub async fn start(
-    config: &Config,
+/// Starts the four services. Each task of the set is one service.
+pub(crate) async fn start(
+    config: &PipelineConfig,
     kafka: &KafkaSettings,
     storage: &StorageSettings,
     telemetry: &Telemetry,
     stop: &CancellationToken,
 ) -> anyhow::Result<Services> {
-    // The broker in the folder knows these instances, whatever the host is called tomorrow.
+    // The broker's data contains the instance names, which must not change with the host's name.
     let ours = ["--kafka-bootstrap", &kafka.bootstrap, "--instance", "0"].map(str::to_owned);
     let flags = [&ours[..], &config.flags[..]].concat();
-    // Downloaded once for both.
+    // preprocess and infer share one download.
     let source = sightline_infer::weights::source(&config.model.model, &config.model_storage);
     let model = Location::Here(source.await?);
     let mut ingest: sightline_ingest::Settings = settings("ingest", &flags)?;
@@ -81,7 +81,7 @@ fn add(
     services.spawn(async move { (name, Box::pin(service).await) });
 }
 
-/// A service's settings from flags and environment.
+/// Parses a service's settings from flags and environment.
 fn settings<S: Parser>(name: &str, flags: &[String]) -> anyhow::Result<S> {
     let arguments = std::iter::once(name).chain(flags.iter().map(String::as_str));
     S::try_parse_from(arguments).with_context(|| format!("settings of {name}"))

@@ -1,4 +1,4 @@
-//! What the loop itself costs: stages that only pass on, one after the other, and a clock from end to end.
+//! Measures the loop alone: a chain of stages that only copy records, and the latency from end to end.
 
 use crate::bench::{length, percentile::percentile_ms};
 use anyhow::{Context as _, bail};
@@ -17,46 +17,46 @@ use std::{
 };
 use tokio::task::JoinSet;
 
-/// One service name for each hop: each has a group, an instance and producers of its own.
+/// A service name for each hop. Each hop has its own consumer group, instance and producers.
 const SERVICES: [&str; 6] = ["hop-1", "hop-2", "hop-3", "hop-4", "hop-5", "hop-6"];
 const PARTITIONS: i32 = 3;
-/// Records of a flat-out run.
-const FLAT_OUT: usize = 4000;
-/// Bytes that a flat-out publisher has under way.
-const FLAT_OUT_BYTES: usize = 48 << 20;
+/// Records of a run without a rate.
+const UNPACED: usize = 4000;
+/// Bytes that the publisher has in flight in a run without a rate.
+const UNPACED_BYTES: usize = 48 << 20;
 
 /// What to measure.
 #[derive(Debug, Clone, Args)]
-pub struct Settings {
-    /// Records a second; 0 is flat out, 4000 records
+pub(crate) struct Workload {
+    /// Records a second; 0 publishes 4000 records as fast as possible
     #[arg(long, default_value_t = 20.0)]
-    pub rate: f64,
-    /// Time to publish for, unless flat out
+    pub(crate) rate: f64,
+    /// Time to publish for; not used with --rate 0
     #[arg(long, alias = "seconds", value_parser = length, value_name = "DURATION", default_value = "20s")]
-    pub duration: Duration,
+    pub(crate) duration: Duration,
     /// Bytes of each record
     #[arg(long, default_value_t = 150_000)]
-    pub size: usize,
-    /// Stages in a row
+    pub(crate) size: usize,
+    /// Number of stages in the chain
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=6))]
-    pub hops: u8,
+    pub(crate) hops: u8,
 }
 
-/// What was measured. Latencies are from publishing to being visible to a reader of committed records; of a paced run
-/// the first quarter is left out.
+/// What was measured. A latency is the time from publishing a record until a reader of committed records receives it. With
+/// a rate, the first quarter of the records is not counted.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct Report {
-    pub hops: u8,
-    pub rate: f64,
-    pub size: usize,
-    /// Records that went in.
-    pub sent: usize,
-    /// Records that came out within a minute after the last, warm-up included.
-    pub records: usize,
-    pub p50_ms: f64,
-    pub p99_ms: f64,
-    pub max_ms: f64,
-    pub per_s: f64,
+pub(crate) struct Report {
+    pub(crate) hops: u8,
+    pub(crate) rate: f64,
+    pub(crate) size: usize,
+    /// Records that were published.
+    pub(crate) sent: usize,
+    /// Records that arrived at most a minute after the last one was published; includes the first quarter.
+    pub(crate) records: usize,
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) max_ms: f64,
+    pub(crate) per_s: f64,
 }
 
 impl fmt::Display for Report {
@@ -84,25 +84,25 @@ impl Stage for PassThrough {
     }
 }
 
-/// Runs the measurement on topics of its own, which are deleted in the end.
-pub async fn run(
+/// Runs the measurement on its own topics, and deletes them afterwards.
+pub(crate) async fn run(
     kafka: &KafkaSettings,
     looping: &LoopSettings,
-    settings: &Settings,
+    workload: &Workload,
 ) -> anyhow::Result<Report> {
     let prefix = format!(
         "{}hops-{:08x}-",
         looping.topic_prefix,
         rand::random::<u32>()
     );
-    let topics = &Topic::ALL[..=usize::from(settings.hops)];
+    let topics = &Topic::ALL[..=usize::from(workload.hops)];
     let specs: Vec<TopicSpec> = topics.iter().map(|topic| spec(*topic, &prefix)).collect();
     admin::create_topics(kafka, &specs).await?;
     let looping = LoopSettings {
         topic_prefix: prefix,
         ..looping.clone()
     };
-    let report = measure(kafka, &looping, settings, topics).await;
+    let report = measure(kafka, &looping, workload, topics).await;
     let names: Vec<String> = specs.into_iter().map(|spec| spec.name).collect();
     admin::delete_topics(kafka, &names).await?;
     report
@@ -120,7 +120,7 @@ fn spec(topic: Topic, prefix: &str) -> TopicSpec {
 async fn measure(
     kafka: &KafkaSettings,
     looping: &LoopSettings,
-    settings: &Settings,
+    workload: &Workload,
     topics: &[Topic],
 ) -> anyhow::Result<Report> {
     let shutdown = CancellationToken::new();
@@ -128,19 +128,19 @@ async fn measure(
     let statuses = start_stages(kafka, looping, topics, &shutdown, &mut stages);
     let first = looping.prefixed(topics[0].name());
     let last = looping.prefixed(topics[topics.len() - 1].name());
-    let expected = match settings.rate {
-        rate if rate > 0.0 => (rate * settings.duration.as_secs_f64()) as usize,
-        _ => FLAT_OUT,
+    let expected = match workload.rate {
+        rate if rate > 0.0 => (rate * workload.duration.as_secs_f64()) as usize,
+        _ => UNPACED,
     };
     let reader = Reader::open(kafka, &last, Start::Beginning)?;
     wait_until_joined(kafka, looping, &statuses, &mut stages, topics).await?;
-    let longest = settings.duration + Duration::from_secs(60);
+    let longest = workload.duration + Duration::from_secs(60);
     let (go, started) = mpsc::sync_channel(1);
     let mut publishing = JoinSet::new();
     publishing.spawn(publish(
         kafka.clone(),
         first,
-        settings.clone(),
+        workload.clone(),
         expected,
         go,
     ));
@@ -152,7 +152,7 @@ async fn measure(
         ended.context("a stage panicked")??;
     }
     let (latencies, elapsed) = seen.context("the reader panicked")??;
-    Ok(report(settings, expected, latencies, elapsed))
+    Ok(report(workload, expected, latencies, elapsed))
 }
 
 fn start_stages(
@@ -184,7 +184,8 @@ fn start_stages(
     .collect()
 }
 
-/// Sends one record through the whole chain: when it has come out, all groups stand.
+/// Waits until every stage is ready, then sends one record a partition through the whole chain, so that all consumer
+/// groups have their assignments.
 async fn wait_until_joined(
     kafka: &KafkaSettings,
     looping: &LoopSettings,
@@ -222,26 +223,26 @@ async fn wait_until_joined(
 async fn publish(
     kafka: KafkaSettings,
     topic: String,
-    settings: Settings,
+    workload: Workload,
     count: usize,
     go: mpsc::SyncSender<Instant>,
 ) -> anyhow::Result<()> {
-    let properties: &[&str] = if settings.rate > 0.0 {
+    let properties: &[&str] = if workload.rate > 0.0 {
         &[]
     } else {
         &["linger.ms=5", "batch.size=500000"]
     };
     let publisher = Arc::new(Publisher::new(&tuned(kafka, properties))?);
-    let body = Bytes::from_iter((0..settings.size).map(|_| rand::random::<u8>()));
+    let body = Bytes::from_iter((0..workload.size).map(|_| rand::random::<u8>()));
     let start = tokio::time::Instant::now();
-    // The observer is gone only when it has given up.
+    // The receiver is dropped only after the observer has given up.
     go.send(start.into_std()).ok();
-    // Enough under way to keep the brokers busy.
-    let window = (FLAT_OUT_BYTES / settings.size.max(1)).clamp(12, 2000);
+    // Enough records in flight to keep the brokers busy.
+    let window = (UNPACED_BYTES / workload.size.max(1)).clamp(12, 2000);
     let mut sends = JoinSet::new();
     for number in 0..count {
-        if settings.rate > 0.0 {
-            let at = Duration::from_secs_f64(number as f64 / settings.rate);
+        if workload.rate > 0.0 {
+            let at = Duration::from_secs_f64(number as f64 / workload.rate);
             tokio::time::sleep_until(start + at).await;
         } else if sends.len() >= window {
             sends.join_next().await;
@@ -257,14 +258,14 @@ async fn publish(
     Ok(())
 }
 
-/// What is given by hand wins over these properties.
+/// Adds properties. The user's own properties come later and override them.
 fn tuned(mut kafka: KafkaSettings, properties: &[&str]) -> KafkaSettings {
     let properties = properties.iter().filter_map(|text| text.parse().ok());
     kafka.property.splice(0..0, properties);
     kafka
 }
 
-/// Reads until all have come; the latency of each, in the order they came, and the time the whole took.
+/// Reads until all records have arrived. Returns the latency of each, in the order of arrival, and the total time.
 fn observe(
     mut reader: Reader,
     expected: usize,
@@ -294,21 +295,21 @@ fn observe(
 }
 
 fn report(
-    settings: &Settings,
+    workload: &Workload,
     sent: usize,
     mut latencies: Vec<Duration>,
     elapsed: Duration,
 ) -> Report {
     let records = latencies.len();
-    if settings.rate > 0.0 {
+    if workload.rate > 0.0 {
         latencies.drain(..records / 4);
     }
     latencies.sort_unstable();
     let ms = |share| percentile_ms(&latencies, share);
     Report {
-        hops: settings.hops,
-        rate: settings.rate,
-        size: settings.size,
+        hops: workload.hops,
+        rate: workload.rate,
+        size: workload.size,
         sent,
         records,
         p50_ms: ms(0.5),

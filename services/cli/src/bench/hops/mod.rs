@@ -1,4 +1,4 @@
-//! `sightline bench hops`: what the loop costs.
+//! `sightline bench hops` measures the exactly-once loop.
 
 mod measure;
 
@@ -8,27 +8,27 @@ use clap::Args;
 use sightline_stream::{KafkaSettings, LoopSettings};
 
 #[derive(Args)]
-pub struct Hops {
-    /// One JSON object instead of a sentence
+pub(crate) struct BenchHops {
+    /// Print one JSON object instead of a sentence
     #[arg(long)]
     json: bool,
     /// Another name for --kafka-bootstrap
     #[arg(long, value_name = "HOST:PORT")]
     bootstrap: Option<String>,
     #[command(flatten)]
-    settings: measure::Settings,
+    workload: measure::Workload,
     #[command(flatten)]
     kafka: KafkaSettings,
     #[command(flatten)]
     looping: LoopSettings,
 }
 
-impl Hops {
-    pub async fn run(mut self) -> anyhow::Result<()> {
+impl BenchHops {
+    pub(crate) async fn run(mut self) -> anyhow::Result<()> {
         if let Some(bootstrap) = self.bootstrap {
             self.kafka.bootstrap = bootstrap;
         }
-        let report = measure::run(&self.kafka, &self.looping, &self.settings).await?;
+        let report = measure::run(&self.kafka, &self.looping, &self.workload).await?;
         if self.json {
             line(serde_json::to_string(&report)?);
         } else {
