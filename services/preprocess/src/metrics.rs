@@ -14,15 +14,15 @@ use prometheus_client::{
 /// Clones share their values.
 #[derive(Debug, Clone)]
 pub(crate) struct PictureMetrics {
-    pub fetch: Histogram,
-    pub decode: Histogram,
-    pub resize: Histogram,
-    pub thumbnail: Histogram,
-    pub fetched: Counter,
-    pub held: Gauge,
-    pub queued: Gauge,
-    pub decode_memory: Gauge,
-    pub deaths: Deaths,
+    pub(crate) fetch: Histogram,
+    pub(crate) decode: Histogram,
+    pub(crate) resize: Histogram,
+    pub(crate) thumbnail: Histogram,
+    pub(crate) fetched: Counter,
+    pub(crate) held: Gauge,
+    pub(crate) queued: Gauge,
+    pub(crate) decode_memory: Gauge,
+    pub(crate) deaths: Deaths,
 }
 
 /// Decoders that died, by cause.
@@ -34,7 +34,7 @@ impl Deaths {
     const CAUSES: [&str; 4] = ["crash", "memory", "time", "outside"];
 
     #[cfg(target_os = "linux")]
-    pub fn count(&self, failure: &sightline_sandbox::Failure) {
+    pub(crate) fn count(&self, failure: &sightline_sandbox::Failure) {
         use sightline_sandbox::Failure;
         let [crash, memory, time, outside] = Self::CAUSES;
         let cause = match failure {
@@ -53,7 +53,7 @@ impl Deaths {
 }
 
 impl PictureMetrics {
-    pub fn register(registry: &mut Registry) -> Self {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
         let seconds = || Histogram::new(exponential_buckets(0.0005, 2.0, 16));
         let metrics = Self {
             fetch: seconds(),
@@ -118,7 +118,7 @@ impl PictureMetrics {
         metrics
     }
 
-    pub fn took(&self, took: &Took) {
+    pub(crate) fn took(&self, took: &Took) {
         for (histogram, took) in [
             (&self.decode, took.decode),
             (&self.resize, took.resize),

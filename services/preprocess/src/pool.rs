@@ -28,7 +28,7 @@ pub(crate) struct Panicked;
 impl<T: 'static> Pool<T> {
     /// Starts the threads. At most `queue` jobs wait for a thread; `queued` shows how many wait or run. `equip` makes a
     /// thread's equipment, on that thread.
-    pub fn start(
+    pub(crate) fn start(
         threads: NonZero<usize>,
         queue: NonZero<usize>,
         queued: Gauge,
@@ -60,7 +60,7 @@ impl<T: 'static> Pool<T> {
 
     /// Waits for space in the queue and then for a thread. Returns when the work begins; [`Begun::ended`] waits for its
     /// end. If this future is dropped before the work begins, the work is skipped.
-    pub async fn begin<R: Send + 'static>(
+    pub(crate) async fn begin<R: Send + 'static>(
         &self,
         work: impl FnOnce(&mut T) -> R + Send + 'static,
     ) -> Result<Begun<R>, Panicked> {
@@ -95,7 +95,7 @@ pub(crate) struct Begun<R> {
 }
 
 impl<R> Begun<R> {
-    pub async fn ended(self) -> Result<R, Panicked> {
+    pub(crate) async fn ended(self) -> Result<R, Panicked> {
         self.result.await.map_err(|_| Panicked)
     }
 }

@@ -16,30 +16,30 @@ use std::time::{Duration, Instant};
 /// How images are decoded and resized; the same for every image.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Recipe {
-    pub limits: Limits,
-    pub preprocessing: Preprocessing,
-    pub tensor_type: TensorType,
-    pub thumbnail: ThumbnailSpec,
+    pub(crate) limits: Limits,
+    pub(crate) preprocessing: Preprocessing,
+    pub(crate) tensor_type: TensorType,
+    pub(crate) thumbnail: ThumbnailSpec,
 }
 
 /// The result for one image.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Made {
     /// [3, height, width].
-    pub shape: [usize; 3],
+    pub(crate) shape: [usize; 3],
     /// u8 values, or little-endian f32 values, as the recipe says.
-    pub pixels: Bytes,
+    pub(crate) pixels: Bytes,
     /// A PNG.
-    pub thumbnail: Bytes,
-    pub took: Took,
+    pub(crate) thumbnail: Bytes,
+    pub(crate) took: Took,
 }
 
 /// The time that each step took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Took {
-    pub decode: Duration,
-    pub resize: Duration,
-    pub thumbnail: Duration,
+    pub(crate) decode: Duration,
+    pub(crate) resize: Duration,
+    pub(crate) thumbnail: Duration,
 }
 
 /// Asks for this many bytes of memory and waits for them; false if the image can't have them.
@@ -48,7 +48,7 @@ pub(crate) type Ask<'a> = &'a mut dyn FnMut(u64) -> bool;
 impl Recipe {
     /// Decodes and resizes an image. `ask` is called once, after the header is read and before memory is allocated for
     /// pixels.
-    pub fn make(&self, bytes: &[u8], ask: Ask<'_>) -> Result<Made, Rejection> {
+    pub(crate) fn make(&self, bytes: &[u8], ask: Ask<'_>) -> Result<Made, Rejection> {
         let mut took = Took::default();
         let picture = timed(&mut took.decode, || self.picture(bytes, ask))?;
         let (shape, pixels) = timed(&mut took.resize, || self.tensor(&picture));
@@ -99,7 +99,7 @@ impl Recipe {
     }
 
     /// The most bytes that an answer can have: tensor, thumbnail and 64 KiB for the rest.
-    pub fn answer_bytes(&self) -> u64 {
+    pub(crate) fn answer_bytes(&self) -> u64 {
         let values: usize = 3 * self.preprocessing.size.iter().product::<usize>();
         let bytes = match self.tensor_type {
             TensorType::U8 => values,

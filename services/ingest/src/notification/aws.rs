@@ -83,7 +83,7 @@ struct Object {
 }
 
 /// The records of a message; empty for a test event.
-pub fn entries(text: &str, max_records: usize) -> Result<Vec<Entry>, Rejection> {
+pub(crate) fn entries(text: &str, max_records: usize) -> Result<Vec<Entry>, Rejection> {
     let not_json = |error: serde_json::Error| malformed(format!("not a notification: {error}"));
     let mut json = serde_json::Deserializer::from_str(text);
     let message = json

@@ -9,7 +9,7 @@ use std::fmt;
 
 /// The records of a message, each as its own JSON.
 #[derive(Debug)]
-pub enum Records {
+pub(crate) enum Records {
     /// At most as many as the limit.
     Few(Vec<Box<RawValue>>),
     /// More than the limit; none is kept.
@@ -18,7 +18,7 @@ pub enum Records {
 
 /// Deserializes a list with at most this many records.
 #[derive(Clone, Copy)]
-pub struct AtMost(pub usize);
+pub(crate) struct AtMost(pub(crate) usize);
 
 impl<'de> DeserializeSeed<'de> for AtMost {
     type Value = Records;

@@ -16,7 +16,7 @@ const CONFIGURATIONS: [&str; 4] = [
 ];
 
 /// Whether a record with this `configurationId` comes from the gateway.
-pub fn writes(configuration: &str) -> bool {
+pub(crate) fn writes(configuration: &str) -> bool {
     CONFIGURATIONS.contains(&configuration)
 }
 

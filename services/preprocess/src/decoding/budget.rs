@@ -23,7 +23,7 @@ struct State {
 
 impl Budget {
     /// A budget of `total` bytes. `taken` shows the bytes that are granted.
-    pub fn new(total: u64, taken: Gauge) -> Self {
+    pub(crate) fn new(total: u64, taken: Gauge) -> Self {
         let state = State {
             free: total,
             next: 0,
@@ -37,12 +37,12 @@ impl Budget {
         }
     }
 
-    pub fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.total
     }
 
     /// Waits until this many bytes are free; `None` if they exceed the whole budget.
-    pub fn take(&self, bytes: u64) -> Option<Grant<'_>> {
+    pub(crate) fn take(&self, bytes: u64) -> Option<Grant<'_>> {
         if bytes > self.total {
             return None;
         }
