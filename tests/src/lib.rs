@@ -1,2 +1,2 @@
-//! End-to-end suites; see `tests/`. The library is empty, the binary is `sightline` and the four services as the tests
-//! start and kill them.
+//! The end-to-end suites are in `tests/`. This library is empty; the package's binary is the program that the tests start
+//! and kill.

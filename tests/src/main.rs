@@ -1,5 +1,5 @@
-//! The binaries, built beside the tests so that they can start them and kill them: called by the name of a service it is
-//! that service, by any other the command `sightline`.
+//! All programs in one, so that the tests can start and kill them. Under the name of a service it is that service, under any
+//! other name it is the command `sightline`.
 
 use sightline_service as service;
 use std::{env, path::Path, process::ExitCode};

@@ -1,4 +1,4 @@
-//! Who may use whom: the arrows of ARCHITECTURE.md, held against what cargo knows.
+//! Checks which crates may use which: the rules of ARCHITECTURE.md against cargo's metadata.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::Value;
@@ -50,7 +50,7 @@ fn internal(names: &BTreeSet<String>) -> BTreeSet<&str> {
 }
 
 #[test]
-fn each_room_opens_only_the_doors_it_may() {
+fn crates_use_only_the_internal_crates_that_they_may() {
     let service = ["contracts", "service", "stream", "telemetry", "storage"];
     let allowed: BTreeMap<&str, Vec<&str>> = BTreeMap::from([
         ("manifest", vec![]),
@@ -77,13 +77,13 @@ fn each_room_opens_only_the_doors_it_may() {
     ]);
     let found = dependencies();
     for (package, names) in &found {
-        let room = package.strip_prefix("sightline-").unwrap_or(package);
-        if matches!(room, "cli" | "e2e") {
+        let name = package.strip_prefix("sightline-").unwrap_or(package);
+        if matches!(name, "cli" | "e2e") {
             continue;
         }
         let may = allowed
-            .get(room)
-            .unwrap_or_else(|| panic!("{package} has no place in the list"));
+            .get(name)
+            .unwrap_or_else(|| panic!("{package} is missing in the list"));
         let beyond: Vec<_> = internal(names)
             .into_iter()
             .filter(|name| !may.contains(name))
@@ -101,7 +101,7 @@ fn each_room_opens_only_the_doors_it_may() {
 }
 
 #[test]
-fn each_heavy_library_is_known_to_one_crate() {
+fn heavy_libraries_are_used_only_by_the_crates_that_may() {
     let owners = [
         (
             "rdkafka",

@@ -1,15 +1,16 @@
-//! No part of ours but the four services: objects put into a real S3 server, which notifies Apache Kafka; results read
-//! by kcat.
+//! The four services with a real S3 server that notifies Apache Kafka. kcat reads the results.
 //!
-//! `tests/kafka run -- tests/minio run -- cargo test --workspace --features sightline-e2e/s3 --test s3`, and the same with
-//! `tests/versitygw`.
+//! Run it with `tests/kafka run -- tests/minio run -- cargo test --workspace --features sightline-e2e/s3 --test s3`, and with
+//! `tests/versitygw` in place of `tests/minio`.
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
 use sightline_contracts::ResultEvent;
 use sightline_storage::{Objects, StorageSettings, Store};
-use sightline_testkit::servers::{Binaries, Services};
-use sightline_testkit::{Bootstrap, eventually_within};
+use sightline_testkit::{
+    Bootstrap, eventually_within,
+    servers::{Binaries, Services},
+};
 use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duration};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -23,7 +24,7 @@ const KEYS: [&str; 7] = [
     "q?a=b&c#d.jpg",
 ];
 
-/// All results by record key, as kcat prints them: a line each.
+/// All results by record key, read by kcat.
 fn kcat(kafka: &Bootstrap) -> BTreeMap<String, ResultEvent> {
     let output = Command::new("kcat")
         .args(["-C", "-e", "-q", "-b", kafka.as_str(), "-t", "results"])
@@ -47,7 +48,7 @@ fn kcat(kafka: &Bootstrap) -> BTreeMap<String, ResultEvent> {
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_become_results_that_kcat_reads() {
     let kafka = Bootstrap::from_env().expect("SIGHTLINE_TEST_BOOTSTRAP names Apache Kafka");
-    // They find S3 by the AWS variables that the script has set.
+    // The services find S3 by the AWS variables that the script has set.
     let binaries = Binaries::at(Path::new(env!("CARGO_BIN_EXE_sightline-under-test")));
     let services = Services::start(binaries.unwrap(), &kafka, 3, PATIENCE).unwrap();
     let store = Store::connect(&StorageSettings::default()).await.unwrap();
@@ -69,8 +70,8 @@ async fn objects_become_results_that_kcat_reads() {
             (event.image.key.as_str(), &*event.labels[0].label),
             (key, "bus")
         );
-        let place = event.thumbnail.as_ref().unwrap();
-        let thumbnail = store.get(&place.bucket, &place.key, None, 1 << 20).await;
+        let stored = event.thumbnail.as_ref().unwrap();
+        let thumbnail = store.get(&stored.bucket, &stored.key, None, 1 << 20).await;
         assert!(thumbnail.unwrap().bytes.starts_with(b"\x89PNG"));
     }
     drop(services);

@@ -1,4 +1,4 @@
-//! `sightline calibrate`, and what becomes of its file.
+//! `sightline calibrate`, and int8 with the file that it writes.
 
 use crate::{sightline, tests};
 use sightline_model::Calibration;
@@ -12,7 +12,7 @@ fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The bundled weights as a folder of a user's, without a calibration.
+/// Copies the bundled weights into a folder, without their calibration.
 fn weights(folder: &Path) {
     let bundled =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/manifest/weights/road-scenes");
@@ -22,7 +22,7 @@ fn weights(folder: &Path) {
 }
 
 #[test]
-fn ranges_lie_beside_the_weights_and_int8_finds_them() {
+fn int8_finds_the_calibration_ranges_beside_the_weights() {
     let folder = tempfile::tempdir().unwrap();
     weights(folder.path());
     let model = folder.path().to_str().unwrap();
@@ -72,11 +72,11 @@ fn ranges_lie_beside_the_weights_and_int8_finds_them() {
     );
 
     let other = calibration.weights_sha256.replace(|_: char| true, "0");
-    let of_others = Calibration {
+    let for_others = Calibration {
         weights_sha256: other,
         ..calibration
     };
-    fs::write(&file, serde_json::to_vec(&of_others).unwrap()).unwrap();
+    fs::write(&file, serde_json::to_vec(&for_others).unwrap()).unwrap();
     let refused = errors(&run(&classify));
     assert!(
         refused.contains("it was made for weights with SHA-256 000"),
@@ -85,7 +85,7 @@ fn ranges_lie_beside_the_weights_and_int8_finds_them() {
 }
 
 #[test]
-fn ranges_of_bundled_weights_are_printed() {
+fn calibration_ranges_of_the_bundled_weights_are_printed() {
     let image = tests("samples");
     let printed = run(&["calibrate", image.to_str().unwrap()]);
     assert!(printed.status.success(), "{}", errors(&printed));

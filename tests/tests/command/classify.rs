@@ -1,4 +1,4 @@
-//! `sightline classify` on the files of this folder.
+//! `sightline classify` on the files of `tests/`.
 
 use crate::{sightline, tests};
 use sightline_contracts::ResultEvent;
@@ -52,7 +52,7 @@ fn files(folder: &str) -> usize {
 }
 
 #[test]
-fn every_sample_is_classified_right() {
+fn every_sample_is_classified_correctly() {
     let output = classify(&["--json"], &["samples"]);
     assert!(output.status.success(), "{}", errors(&output));
     let events = events(&output);
@@ -65,7 +65,7 @@ fn every_sample_is_classified_right() {
 }
 
 #[test]
-fn at_least_95_percent_of_120_fresh_scenes_are_classified_right() {
+fn at_least_95_percent_of_120_scenes_are_classified_correctly() {
     let output = classify(&["--json"], &["fixtures/scenes"]);
     assert!(output.status.success(), "{}", errors(&output));
     let events = events(&output);
@@ -73,13 +73,14 @@ fn at_least_95_percent_of_120_fresh_scenes_are_classified_right() {
     assert!(right(&events) >= 114, "{} of 120", right(&events));
 }
 
-/// The folder of scenes: a thousand drawn ones show more than the 120 that are here.
+/// The folder of scenes, or a larger one that `SIGHTLINE_TEST_SCENES` names.
 fn scenes() -> String {
     std::env::var("SIGHTLINE_TEST_SCENES").unwrap_or_else(|_| "fixtures/scenes".to_owned())
 }
 
-/// On a processor that lacks the instructions, asking for the precision is an error that names them.
-fn labels_as_f32_does(precision: &str, instructions: &str, least_share: f64) {
+/// Checks that a precision gives at least this share of f32's labels. On a processor without the instructions, the command
+/// must fail with an error that names them.
+fn gives_the_labels_of_f32(precision: &str, instructions: &str, least_share: f64) {
     let found = classify(&["--json", "--precision", precision], &[&scenes()]);
     if !found.status.success() {
         assert!(errors(&found).contains(instructions), "{}", errors(&found));
@@ -93,12 +94,12 @@ fn labels_as_f32_does(precision: &str, instructions: &str, least_share: f64) {
             .map(|e| (e.image.key.clone(), label(e)))
             .collect()
     };
-    let (found, whole) = (labels(&found), labels(&classify(&["--json"], &[&scenes()])));
+    let (found, f32s) = (labels(&found), labels(&classify(&["--json"], &[&scenes()])));
     let same = found
         .iter()
-        .filter(|(key, label)| whole[*key] == **label)
+        .filter(|(key, label)| f32s[*key] == **label)
         .count();
-    let all = whole.len();
+    let all = f32s.len();
     eprintln!("{precision}: {same} of {all} labels as in f32");
     assert!(
         all > 0 && same as f64 >= least_share * all as f64,
@@ -107,17 +108,17 @@ fn labels_as_f32_does(precision: &str, instructions: &str, least_share: f64) {
 }
 
 #[test]
-fn bf16_labels_as_f32_does_or_is_refused() {
-    labels_as_f32_does("bf16", "AVX512-BF16", 0.995);
+fn bf16_gives_the_labels_of_f32_or_is_refused() {
+    gives_the_labels_of_f32("bf16", "AVX512-BF16", 0.995);
 }
 
 #[test]
-fn int8_labels_as_f32_does_or_is_refused() {
-    labels_as_f32_does("int8", "AVX512-VNNI", 0.99);
+fn int8_gives_the_labels_of_f32_or_is_refused() {
+    gives_the_labels_of_f32("int8", "AVX512-VNNI", 0.99);
 }
 
 #[test]
-fn a_bad_file_gets_a_line_with_its_reason_and_holds_nobody_up() {
+fn a_bad_file_gets_a_line_with_its_reason_and_the_others_are_classified() {
     let output = classify(&["--json"], &["fixtures/broken", "samples"]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(events(&output).len(), files("samples"));
@@ -152,7 +153,7 @@ fn the_table_names_files_labels_and_the_model() {
 }
 
 #[test]
-fn a_path_that_is_not_there_is_an_error() {
+fn a_missing_path_is_an_error() {
     let output = classify(&[], &["no/such/folder"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(

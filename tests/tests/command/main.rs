@@ -1,4 +1,4 @@
-//! The command line as a user runs it: a process, its output, its exit status, and what survives `kill -9`.
+//! The command line as a user runs it: a process, its output and its exit status, also after `kill -9`.
 #![allow(clippy::unwrap_used)]
 
 mod calibrate;
@@ -8,7 +8,7 @@ mod up;
 
 use std::{path::PathBuf, process::Command};
 
-/// The binary, with none of the caller's settings in its environment.
+/// The binary, without the caller's settings in its environment.
 fn sightline() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sightline-under-test"));
     for (name, _) in std::env::vars()
@@ -16,7 +16,7 @@ fn sightline() -> Command {
     {
         command.env_remove(name);
     }
-    // No instance metadata service is asked for credentials.
+    // Otherwise the AWS SDK asks the instance metadata service for credentials.
     command.env("AWS_EC2_METADATA_DISABLED", "true");
     command
 }

@@ -1,9 +1,9 @@
-//! An operator's commands where Kafka is not to be had: why, and the exit status.
+//! The operator's commands without Kafka: their errors and exit statuses.
 
 use crate::sightline;
 use std::net::TcpListener;
 
-/// The exit status, and what went to stderr.
+/// Runs `sightline lag`: the exit status and stderr.
 fn lag(arguments: &[&str]) -> (Option<i32>, String) {
     let output = sightline().arg("lag").args(arguments).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -11,7 +11,7 @@ fn lag(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_broker_that_is_not_there_is_named_with_the_reason() {
+fn an_unreachable_broker_is_named_with_the_reason() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
     let nobody = nobody.unwrap().to_string();
     let (status, errors) = lag(&["--kafka-bootstrap", &nobody]);
@@ -22,7 +22,7 @@ fn a_broker_that_is_not_there_is_named_with_the_reason() {
 }
 
 #[test]
-fn settings_that_can_not_work_exit_with_2() {
+fn wrong_settings_exit_with_2() {
     let (status, errors) = lag(&["--kafka-security-protocol", "sasl_plaintext"]);
     assert_eq!(status, Some(2), "{errors}");
     assert!(errors.contains("--kafka-sasl-mechanism"), "{errors}");

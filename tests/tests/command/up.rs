@@ -1,4 +1,4 @@
-//! `sightline up`: put an object, read its result; killed with -9 again and again, each image comes out once.
+//! `sightline up`: an object that is put has a result. After repeated `kill -9`, each image has exactly one result.
 
 use crate::{sightline, tests};
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use std::{
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A pipeline in a folder, on ports of its own.
+/// A pipeline in its own folder and on its own ports.
 struct Up {
     data: tempfile::TempDir,
     kafka: String,
@@ -65,7 +65,7 @@ impl Up {
         Store::connect(&settings).await.unwrap()
     }
 
-    /// Results by key until `expected` different ones are there, and whatever else comes before the topic's end.
+    /// Waits until `expected` keys have results. Returns all results by key.
     fn results(&self, expected: usize) -> BTreeMap<String, Vec<ResultEvent>> {
         let kafka = KafkaSettings::at(&self.kafka);
         let deadline = Instant::now() + PATIENCE;
@@ -96,8 +96,8 @@ fn sample(name: &str) -> Bytes {
     fs::read(tests("samples").join(name)).unwrap().into()
 }
 
-/// Puts an object as a careful client does: after an error it asks until it is told whether the object is there, and only
-/// then puts it again.
+/// Puts an object. After an error it asks until the store says whether the object exists, and puts it again only if it does
+/// not.
 async fn put(store: &Store, key: &str, bytes: &Bytes) {
     let deadline = Instant::now() + PATIENCE;
     let put = || store.put("images", key, bytes.clone(), "image/jpeg");
@@ -115,7 +115,7 @@ async fn put(store: &Store, key: &str, bytes: &Bytes) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_put_is_classified_and_has_its_thumbnail() {
+async fn an_object_has_a_result_and_a_thumbnail() {
     let up = Up::new();
     let mut process = up.start();
     let store = up.store().await;
@@ -123,14 +123,14 @@ async fn an_object_put_is_classified_and_has_its_thumbnail() {
     let results = tokio::task::block_in_place(|| up.results(1));
     let event = &results["a b/ü+1%2F.jpg"][0];
     assert_eq!(event.labels[0].label, "bicycle");
-    let place = event.thumbnail.as_ref().unwrap();
+    let stored = event.thumbnail.as_ref().unwrap();
     let id = event.image.id;
     assert_eq!(
-        place.key,
+        stored.key,
         format!("thumbnails/a b/ü+1%2F.jpg_{id}_thumb.png")
     );
     let png = store
-        .get(&place.bucket, &place.key, None, 1 << 20)
+        .get(&stored.bucket, &stored.key, None, 1 << 20)
         .await
         .unwrap()
         .bytes;
@@ -139,7 +139,7 @@ async fn an_object_put_is_classified_and_has_its_thumbnail() {
     assert!(process.wait(PATIENCE).success());
 }
 
-/// A number from the environment, for a longer run than the suite's.
+/// A number from the environment, for longer runs.
 fn number(variable: &str, default: usize) -> usize {
     match std::env::var(variable) {
         Ok(text) => text.parse().unwrap(),
@@ -148,7 +148,7 @@ fn number(variable: &str, default: usize) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_again_and_again_it_classifies_each_image_once() {
+async fn each_image_has_one_result_after_repeated_kills() {
     let images = number("SIGHTLINE_TEST_IMAGES", 120);
     let kills = number("SIGHTLINE_TEST_KILLS", 5);
     let up = Up::new();
@@ -186,7 +186,7 @@ async fn killed_again_and_again_it_classifies_each_image_once() {
 }
 
 #[test]
-fn beyond_loopback_the_default_keys_are_refused() {
+fn the_default_keys_are_refused_beyond_loopback() {
     let data = tempfile::tempdir().unwrap();
     let mut command = sightline();
     command.args(["up", "--s3-listen", "0.0.0.0:0", "--kafka-listen"]);

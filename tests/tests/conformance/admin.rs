@@ -1,13 +1,13 @@
-//! What an operator's tools ask for: topics, partitions, settings, groups.
-
-use std::time::Duration;
-
-use rdkafka::admin::{AdminOptions, ResourceSpecifier};
-use rdkafka::consumer::Consumer as _;
-use rdkafka::types::RDKafkaErrorCode;
-use sightline_testkit::{Admin, consumer, eventually, unique};
+//! The requests of administration tools: topics, partitions, settings, groups.
 
 use crate::broker::{LIMIT, bootstrap, topic};
+use rdkafka::{
+    admin::{AdminOptions, ResourceSpecifier},
+    consumer::Consumer as _,
+    types::RDKafkaErrorCode,
+};
+use sightline_testkit::{Admin, consumer, eventually, unique};
+use std::time::Duration;
 
 #[track_caller]
 fn refused(result: anyhow::Result<()>) -> RDKafkaErrorCode {
@@ -21,7 +21,7 @@ fn partitions(name: &str) -> usize {
 }
 
 #[test]
-fn a_topic_is_made_once_grown_and_deleted() {
+fn a_topic_is_created_grown_and_deleted() {
     let admin = Admin::new(bootstrap()).unwrap();
     let name = unique("topic");
     admin.create_topic(&name, 2, &[]).unwrap();
@@ -39,7 +39,7 @@ fn a_topic_is_made_once_grown_and_deleted() {
 }
 
 #[test]
-fn a_topic_made_again_is_empty() {
+fn a_recreated_topic_is_empty() {
     let admin = Admin::new(bootstrap()).unwrap();
     let name = topic(1, &[]);
     let producer = sightline_testkit::producer(bootstrap(), &[]).unwrap();
@@ -66,7 +66,7 @@ fn wrong_names_and_settings_are_refused() {
 }
 
 #[test]
-fn settings_are_told_as_made() {
+fn settings_are_described_as_they_were_created() {
     let admin = Admin::new(bootstrap()).unwrap();
     let made = [
         ("max.message.bytes", "8388608"),

@@ -1,23 +1,19 @@
-//! The broker under test, and what nearly every test does with it.
-
-use std::path::Path;
-use std::sync::OnceLock;
-use std::time::Duration;
-
-use rdkafka::Message as _;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use rdkafka::{Offset, TopicPartitionList};
-use sightline_broker::{Broker, Config};
-use sightline_testkit::wire::leader;
-use sightline_testkit::{Admin, Bootstrap, consumer, eventually, unique};
+//! The broker under test, and functions that most tests use.
 
 use crate::raw::{READ_UNCOMMITTED, fetch_request};
+use rdkafka::{
+    Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    error::KafkaError,
+    producer::{BaseProducer, BaseRecord, Producer as _},
+};
+use sightline_broker::{Broker, Config};
+use sightline_testkit::{Admin, Bootstrap, consumer, eventually, unique, wire::leader};
+use std::{path::Path, sync::OnceLock, time::Duration};
 
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// The Kafka named by the variable, else an embedded broker that lives as long as the process.
+/// The Kafka that the variable names, or an embedded broker that runs until the process ends.
 pub fn bootstrap() -> &'static Bootstrap {
     static CHOSEN: OnceLock<Bootstrap> = OnceLock::new();
     CHOSEN.get_or_init(|| Bootstrap::from_env().unwrap_or_else(embedded))
@@ -33,18 +29,18 @@ fn embedded() -> Bootstrap {
     Bootstrap::new(broker.bootstrap())
 }
 
-/// Removes what earlier runs left: a static is never dropped, so a run can't remove its own folder.
+/// Removes the folders of earlier runs. A static is never dropped, so a run can't remove its own folder.
 fn sweep(folders: &Path) {
     for folder in std::fs::read_dir(folders).into_iter().flatten().flatten() {
         let running = Path::new("/proc").join(folder.file_name()).exists();
         if !running {
-            // Another run may sweep at the same time.
+            // Another run may remove it at the same time.
             let _ = std::fs::remove_dir_all(folder.path());
         }
     }
 }
 
-/// A new topic with a name of its own, known to every broker and led in every partition.
+/// A new topic with a unique name. Every broker knows it, and every partition has a leader.
 #[track_caller]
 pub fn topic(partitions: i32, config: &[(&str, &str)]) -> String {
     let name = unique("topic");
@@ -54,7 +50,7 @@ pub fn topic(partitions: i32, config: &[(&str, &str)]) -> String {
     name
 }
 
-/// A new topic is answered for a moment after it was made: Kafka's brokers learn of it one by one.
+/// Waits until every broker knows a new topic, because Kafka's brokers learn of it one after the other.
 #[track_caller]
 pub fn await_topic(name: &str, partitions: i32) {
     for broker in bootstrap().each() {
@@ -89,7 +85,7 @@ pub fn send(producer: &BaseProducer, topic: &str, values: &[&str]) {
     producer.flush(LIMIT).unwrap();
 }
 
-/// What a consumer saw of a record.
+/// A record as a consumer received it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     pub offset: i64,
@@ -97,7 +93,7 @@ pub struct Seen {
     pub value: Option<Vec<u8>>,
 }
 
-/// Everything that a consumer of that isolation level is given of partition 0, up to its end.
+/// All records of partition 0 that a consumer with this isolation level receives, up to the end.
 #[track_caller]
 pub fn read(topic: &str, isolation: &str) -> Vec<Seen> {
     let consumer = consumer(

@@ -1,13 +1,13 @@
-//! A transactional id belongs to the last one who initialised it.
+//! A transactional id belongs to the producer that initialised it last.
 
+use crate::{
+    broker::{LIMIT, send, topic, transactional, values},
+    offsets::txn_offset_commit,
+    raw::{Batch, Identity, add_offsets, add_partition, await_stable, end, init, produce},
+};
 use kafka_protocol::ResponseError;
-use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::producer::Producer as _;
+use rdkafka::{error::RDKafkaErrorCode, producer::Producer as _};
 use sightline_testkit::unique;
-
-use crate::broker::{LIMIT, send, topic, transactional, values};
-use crate::offsets::txn_offset_commit;
-use crate::raw::{Batch, Identity, add_offsets, add_partition, await_stable, end, init, produce};
 
 #[test]
 fn the_epoch_is_raised_by_init_producer_id_and_by_nothing_else() {
@@ -27,7 +27,7 @@ fn the_epoch_is_raised_by_init_producer_id_and_by_nothing_else() {
     assert_eq!((third.id, third.epoch), (first.id, 2));
 }
 
-/// A zombie in the middle of a transaction, and its successor.
+/// A producer with an open transaction, and the successor that fences it.
 #[track_caller]
 fn succeed(topic: &str) -> (String, Identity, Identity) {
     let id = unique("transaction");
@@ -134,7 +134,7 @@ fn a_transactional_write_outside_a_transaction_is_refused() {
 }
 
 #[test]
-fn ending_again_is_answered_as_before_and_ending_otherwise_is_refused() {
+fn a_repeated_end_of_a_transaction_is_answered_alike_and_the_opposite_is_refused() {
     let topic = topic(1, &[]);
     let id = unique("transaction");
     let identity = init(Some(&id), 60_000).unwrap();

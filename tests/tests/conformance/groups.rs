@@ -1,30 +1,34 @@
-//! Classic consumer groups as librdkafka lives in them: range, cooperative-sticky, static members, vanished members.
+//! Classic consumer groups with librdkafka as client: range, cooperative-sticky, static members, vanished members.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
-
-use rdkafka::ClientConfig;
-use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::BaseRecord;
-use rdkafka::{Message as _, TopicPartitionList};
+use crate::{
+    broker::{bootstrap, send, topic},
+    members::Member,
+};
+use parking_lot::Mutex;
+use rdkafka::{
+    ClientConfig, Message as _, TopicPartitionList,
+    client::ClientContext,
+    consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance},
+    error::{KafkaError, RDKafkaErrorCode},
+    producer::BaseRecord,
+};
 use sightline_testkit::{consumer, eventually, producer, unique};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use crate::broker::{bootstrap, send, topic};
-use crate::members::Member;
-
-/// Partitions given (`true`) or taken, in order.
+/// Partitions that were assigned (`true`) or revoked, in order.
 type Moves = Vec<(bool, Vec<i32>)>;
 
-/// What the group told a member.
+/// The rebalances of one member.
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<Moves>>);
 
 impl Told {
     fn all(&self) -> Moves {
-        self.0.lock().unwrap().clone()
+        self.0.lock().clone()
     }
 }
 
@@ -43,14 +47,14 @@ impl ConsumerContext for Told {
             Rebalance::Revoke(list) => (false, list),
             Rebalance::Error(error) => panic!("{error}"),
         };
-        // A cooperative group meets once more after a move; most members are given nothing then.
+        // A cooperative group rebalances once more after a partition has moved; most members are assigned nothing then.
         if list.count() > 0 {
-            self.0.lock().unwrap().push((given, partitions(list)));
+            self.0.lock().push((given, partitions(list)));
         }
     }
 }
 
-/// A librdkafka consumer that remembers its rebalances.
+/// A librdkafka consumer that records its rebalances.
 struct Group<'a> {
     name: &'a str,
     topic: &'a str,
@@ -88,7 +92,7 @@ fn assigned(consumer: &BaseConsumer<Told>) -> BTreeSet<i32> {
     partitions.iter().map(|p| p.partition()).collect()
 }
 
-/// Polls both until their shares are of that size and disjoint.
+/// Polls both until their assignments have this size and are disjoint.
 #[track_caller]
 fn await_shares(
     left: &BaseConsumer<Told>,
@@ -103,7 +107,7 @@ fn await_shares(
 }
 
 #[test]
-fn range_gives_each_member_a_run_of_partitions() {
+fn range_assigns_consecutive_partitions_to_each_member() {
     let (name, topic) = (unique("group"), topic(4, &[]));
     let group = Group {
         name: &name,
@@ -118,7 +122,7 @@ fn range_gives_each_member_a_run_of_partitions() {
     let (left, right) = await_shares(&first, &second, 2);
     let runs = [BTreeSet::from([0, 1]), BTreeSet::from([2, 3])];
     assert!(runs.contains(&left) && runs.contains(&right));
-    // Who closes leaves, and the others need not wait for a session to run out.
+    // A consumer that is closed leaves the group, so the others need not wait for its session to time out.
     let left_at = Instant::now();
     drop(second);
     eventually("all partitions", || {
@@ -128,7 +132,7 @@ fn range_gives_each_member_a_run_of_partitions() {
 }
 
 #[test]
-fn cooperative_sticky_takes_only_what_moves() {
+fn cooperative_sticky_revokes_only_partitions_that_move() {
     let (name, topic) = (unique("group"), topic(4, &[]));
     let group = Group {
         name: &name,
@@ -179,7 +183,7 @@ fn a_static_member_that_restarts_causes_no_rebalance() {
         assert_eq!(again, right);
         assert_eq!(told_first.all(), before);
 
-        // The leader as well: it is given its share back and asked for no new assignment.
+        // So does the leader: it keeps its assignment and is not asked for a new one.
         let before = told_second.all();
         drop(first);
         let (first, _) = group.join(Some("one"));
@@ -245,7 +249,7 @@ fn a_member_that_vanishes_loses_its_partitions_when_its_session_ends() {
 }
 
 #[test]
-fn a_group_goes_on_where_it_committed() {
+fn a_group_continues_from_its_committed_offset() {
     let (name, topic) = (unique("group"), topic(1, &[]));
     let producer = producer(bootstrap(), &[]).unwrap();
     send(&producer, &topic, &["a", "b", "c"]);

@@ -1,15 +1,14 @@
-//! Sequence numbers: a batch sent twice stands once, a gap is refused.
+//! Sequence numbers: a repeated batch is stored once, and a gap is refused.
 
+use crate::{
+    broker::topic,
+    raw::{Batch, Identity, READ_UNCOMMITTED, add_partition, end, fetch, init, produce, records},
+};
 use kafka_protocol::ResponseError;
 use sightline_testkit::unique;
 
-use crate::broker::topic;
-use crate::raw::{
-    Batch, Identity, READ_UNCOMMITTED, add_partition, end, fetch, init, produce, records,
-};
-
 #[test]
-fn a_batch_sent_twice_stands_once() {
+fn a_repeated_batch_is_stored_once() {
     let topic = topic(1, &[]);
     let identity = init(None, 60_000).unwrap();
     let first = Batch::of(identity, 0, &["a", "b"]);
@@ -51,7 +50,7 @@ fn a_gap_is_refused() {
 }
 
 #[test]
-fn sequences_run_on_through_the_commits_of_an_epoch_and_start_again_in_the_next() {
+fn sequences_continue_after_a_commit_and_restart_with_the_next_epoch() {
     let topic = topic(1, &[]);
     let id = unique("transaction");
     let first = init(Some(&id), 60_000).unwrap();

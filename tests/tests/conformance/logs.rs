@@ -1,20 +1,22 @@
-//! Limits and upkeep of a partition: size limit, retention, compaction, checks at the door.
+//! Limits and maintenance of a partition: message size, retention, compaction, checks of batches.
 
-use std::time::Duration;
-
+use crate::{
+    broker::{LIMIT, Seen, bootstrap, read, send, topic, transactional, values},
+    raw::{
+        Batch, EARLIEST, LATEST, READ_UNCOMMITTED, code, fetch, list_offset, now_ms, produce,
+        produce_bytes, records,
+    },
+};
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, Producer as _};
-use sightline_testkit::{eventually_within, producer, unique};
-
-use crate::broker::{LIMIT, Seen, bootstrap, read, send, topic, transactional, values};
-use crate::raw::{
-    Batch, EARLIEST, LATEST, READ_UNCOMMITTED, code, fetch, list_offset, now_ms, produce,
-    produce_bytes, records,
+use rdkafka::{
+    error::{KafkaError, RDKafkaErrorCode},
+    producer::{BaseRecord, Producer as _},
 };
+use sightline_testkit::{eventually_within, producer, unique};
+use std::time::Duration;
 
-/// Upkeep goes by its own clock.
+/// The broker runs retention and compaction periodically, so tests wait for them.
 const UPKEEP: Duration = Duration::from_secs(60);
 
 #[test]
@@ -52,7 +54,7 @@ fn the_limit_holds_for_a_batch_to_the_byte() {
 }
 
 #[test]
-fn a_topic_takes_a_megabyte_unless_told_otherwise() {
+fn a_topic_accepts_a_megabyte_by_default() {
     let (standard, raised) = (topic(1, &[]), topic(1, &[("max.message.bytes", "8388608")]));
     let large = "x".repeat(1_048_588);
     let (error, _) = produce(&standard, None, &Batch::plain(&[&large]));
@@ -63,7 +65,7 @@ fn a_topic_takes_a_megabyte_unless_told_otherwise() {
 }
 
 #[test]
-fn one_record_above_the_fetch_limit_is_still_given() {
+fn one_record_above_the_fetch_limit_is_still_returned() {
     let topic = topic(1, &[("max.message.bytes", "8388608")]);
     let large = "x".repeat(2 << 20);
     assert_eq!(produce(&topic, None, &Batch::plain(&[&large])), (None, 0));
@@ -119,7 +121,7 @@ fn list_offsets_finds_a_record_inside_a_batch() {
 }
 
 #[test]
-fn records_past_their_time_are_removed() {
+fn records_past_the_retention_time_are_removed() {
     let topic = topic(1, &[("retention.ms", "60000")]);
     let old = Batch::plain(&["old"]).at(now_ms() - 3_600_000);
     for offset in 0..3 {
@@ -137,7 +139,7 @@ fn records_past_their_time_are_removed() {
 }
 
 #[test]
-fn records_above_the_size_are_removed() {
+fn records_above_the_retention_size_are_removed() {
     let config = [("retention.bytes", "2097152"), ("segment.bytes", "1048576")];
     let topic = topic(1, &config);
     let value = "x".repeat(300_000);
@@ -149,7 +151,7 @@ fn records_above_the_size_are_removed() {
         let start = list_offset(&topic, EARLIEST, READ_UNCOMMITTED).0;
         (start >= 9).then_some(start)
     });
-    // What is kept is the size, and less than a segment more.
+    // The broker keeps the configured size, plus less than one segment.
     assert!((9..=13).contains(&start), "{start}");
     assert_eq!(read(&topic, "read_committed")[0].offset, start);
 }
@@ -201,7 +203,7 @@ fn compaction_keeps_the_last_of_each_key_at_its_offset() {
         (4, "a".to_owned(), Some("3".to_owned())),
     ];
     eventually_within(UPKEEP, "compaction, tombstones included", || {
-        // A segment closes when the next record comes after its time.
+        // A segment is closed when a record arrives after its time limit.
         std::thread::sleep(Duration::from_millis(300));
         keyed(&topic, &[("tick", Some("x"))]);
         let mut seen = pairs(read(&topic, "read_committed"));
@@ -248,7 +250,7 @@ fn a_compacted_topic_refuses_a_record_without_a_key() {
 }
 
 #[test]
-fn a_topic_that_nobody_made_is_unknown() {
+fn a_missing_topic_is_unknown() {
     let name = unique("never");
     let producer = producer(bootstrap(), &[("topic.metadata.propagation.max.ms", "100")]).unwrap();
     let metadata = producer.client().fetch_metadata(Some(&name), LIMIT);
@@ -264,7 +266,7 @@ fn a_topic_that_nobody_made_is_unknown() {
 }
 
 #[test]
-fn a_partition_that_is_not_there_is_unknown() {
+fn a_missing_partition_is_unknown() {
     let topic = topic(1, &[]);
     let batch = Batch::plain(&["x"]).encode();
     let request = crate::raw::produce_request(&topic, 7, None, batch);

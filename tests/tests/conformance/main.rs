@@ -1,4 +1,4 @@
-//! What a Kafka broker owes its clients, one test for each promise that this project leans on.
+//! Conformance to Kafka: one test for each property of a broker that this project relies on.
 //!
 //! Runs on the embedded broker, started in this process, or on the Kafka that `SIGHTLINE_TEST_BOOTSTRAP` names. Apache
 //! Kafka is the reference: an assertion here is right only if Apache Kafka passes it (`tests/kafka run -- cargo test

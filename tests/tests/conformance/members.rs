@@ -1,24 +1,27 @@
 //! A member of a classic group, request by request.
 
+use crate::{
+    broker::{bootstrap, topic},
+    raw::{Code, code, group_id, settled, text, topic_name},
+};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use kafka_protocol::ResponseError;
-use kafka_protocol::messages::consumer_protocol_assignment::{
-    ConsumerProtocolAssignment, TopicPartition,
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        ConsumerProtocolSubscription, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
+        LeaveGroupRequest, SyncGroupRequest,
+        consumer_protocol_assignment::{ConsumerProtocolAssignment, TopicPartition},
+        join_group_request::JoinGroupRequestProtocol,
+        sync_group_request::SyncGroupRequestAssignment,
+    },
+    protocol::Encodable,
 };
-use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
-use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
-use kafka_protocol::messages::{
-    ConsumerProtocolSubscription, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
-    LeaveGroupRequest, SyncGroupRequest,
+use sightline_testkit::{
+    unique,
+    wire::{Connection, Coordinates, coordinator},
 };
-use kafka_protocol::protocol::Encodable;
-use sightline_testkit::unique;
-use sightline_testkit::wire::{Connection, Coordinates, coordinator};
 
-use crate::broker::{bootstrap, topic};
-use crate::raw::{Code, code, group_id, settled, text, topic_name};
-
-/// A member that has joined and does nothing by itself: no heartbeat, no leaving.
+/// A member that has joined. It sends no heartbeats and does not leave by itself.
 pub struct Member {
     pub id: String,
     pub generation: i32,

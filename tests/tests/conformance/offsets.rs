@@ -1,30 +1,34 @@
-//! Committed offsets: plain ones at once, transactional ones at the commit, and only from a member of this generation.
+//! Committed offsets: plain ones are visible at once, transactional ones at the commit. Only members of the current
+//! generation may commit.
 
-use kafka_protocol::ResponseError;
-use kafka_protocol::messages::offset_commit_request::{
-    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+use crate::{
+    broker::{LIMIT, bootstrap, topic, transactional},
+    members::Member,
+    raw::{
+        Code, Identity, add_offsets, code, end, group_id, init, settled, text, topic_name,
+        transactional_id,
+    },
 };
-use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
-use kafka_protocol::messages::txn_offset_commit_request::{
-    TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        OffsetCommitRequest, OffsetFetchRequest, ProducerId, TxnOffsetCommitRequest,
+        offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+        offset_fetch_request::OffsetFetchRequestTopic,
+        txn_offset_commit_request::{TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic},
+    },
 };
-use kafka_protocol::messages::{
-    OffsetCommitRequest, OffsetFetchRequest, ProducerId, TxnOffsetCommitRequest,
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{CommitMode, Consumer as _},
+    producer::Producer as _,
 };
-use rdkafka::consumer::{CommitMode, Consumer as _};
-use rdkafka::producer::Producer as _;
-use rdkafka::{Offset, TopicPartitionList};
-use sightline_testkit::wire::{Coordinates, coordinator};
-use sightline_testkit::{consumer, eventually, unique};
+use sightline_testkit::{
+    consumer, eventually, unique,
+    wire::{Coordinates, coordinator},
+};
 
-use crate::broker::{LIMIT, bootstrap, topic, transactional};
-use crate::members::Member;
-use crate::raw::{
-    Code, Identity, add_offsets, code, end, group_id, init, settled, text, topic_name,
-    transactional_id,
-};
-
-/// TxnOffsetCommit for partition 0, by a member of the group or by nobody in particular.
+/// TxnOffsetCommit for partition 0, from a member of the group or without a member.
 #[track_caller]
 pub fn txn_offset_commit(
     id: &str,
@@ -108,7 +112,7 @@ pub fn committed_offset(group: &str, topic: &str, stable: bool) -> (Code, i64) {
     })
 }
 
-/// Waits until the transaction's marker has reached the group: its offsets are stable again.
+/// Waits until the transaction's marker has reached the group and its offsets are stable.
 #[track_caller]
 fn stable_offset(group: &str, topic: &str) -> i64 {
     eventually("a stable offset", || {
@@ -122,7 +126,7 @@ fn stable_offset(group: &str, topic: &str) -> i64 {
 }
 
 #[test]
-fn offsets_of_a_transaction_show_at_its_commit() {
+fn offsets_of_a_transaction_are_visible_at_its_commit() {
     let topic = topic(1, &[]);
     let (id, group) = (unique("transaction"), unique("group"));
     assert_eq!(offset_commit(&group, None, &topic, 3), None);
@@ -141,7 +145,7 @@ fn offsets_of_a_transaction_show_at_its_commit() {
 }
 
 #[test]
-fn offsets_of_an_aborted_transaction_never_show() {
+fn offsets_of_an_aborted_transaction_are_never_visible() {
     let topic = topic(1, &[]);
     let (id, group) = (unique("transaction"), unique("group"));
     assert_eq!(offset_commit(&group, None, &topic, 3), None);
@@ -154,7 +158,7 @@ fn offsets_of_an_aborted_transaction_never_show() {
 }
 
 #[test]
-fn a_plain_commit_during_a_transaction_is_overtaken_by_the_transactions() {
+fn a_plain_commit_during_a_transaction_is_replaced_by_the_transactions() {
     let topic = topic(1, &[]);
     let (id, group) = (unique("transaction"), unique("group"));
     let identity = init(Some(&id), 60_000).unwrap();

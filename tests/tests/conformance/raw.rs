@@ -1,30 +1,33 @@
-//! Kafka's requests one by one, at versions that librdkafka speaks, with the answers unhidden.
-
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use bytes::{Bytes, BytesMut};
-use kafka_protocol::ResponseError;
-use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
-use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::fetch_response::PartitionData;
-use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::produce_response::PartitionProduceResponse;
-use kafka_protocol::messages::{
-    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, BrokerId, EndTxnRequest, FetchRequest,
-    GroupId, InitProducerIdRequest, ListOffsetsRequest, ProduceRequest, ProducerId, TopicName,
-    TransactionalId,
-};
-use kafka_protocol::protocol::StrBytes;
-use kafka_protocol::records::{
-    Compression, Record, RecordBatchDecoder, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
-};
-use sightline_testkit::eventually;
-use sightline_testkit::wire::{Coordinates, coordinator, leader};
+//! Single requests of Kafka's protocol, in the versions that librdkafka uses, with their unfiltered responses.
 
 use crate::broker::bootstrap;
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, BrokerId, EndTxnRequest, FetchRequest,
+        GroupId, InitProducerIdRequest, ListOffsetsRequest, ProduceRequest, ProducerId, TopicName,
+        TransactionalId,
+        add_partitions_to_txn_request::AddPartitionsToTxnTopic,
+        fetch_request::{FetchPartition, FetchTopic},
+        fetch_response::PartitionData,
+        list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
+        produce_request::{PartitionProduceData, TopicProduceData},
+        produce_response::PartitionProduceResponse,
+    },
+    protocol::StrBytes,
+    records::{
+        Compression, Record, RecordBatchDecoder, RecordBatchEncoder, RecordEncodeOptions,
+        TimestampType,
+    },
+};
+use sightline_testkit::{
+    eventually,
+    wire::{Coordinates, coordinator, leader},
+};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-/// An error code as its name; none is success.
+/// An error code by its name; `None` is success.
 pub type Code = Option<ResponseError>;
 
 pub const READ_UNCOMMITTED: i8 = 0;
@@ -57,7 +60,7 @@ pub fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap()
 }
 
-/// Asks again for as long as the answer is one that a client would wait out.
+/// Repeats a request while the response is an error that clients retry.
 #[track_caller]
 pub fn settled<T>(what: &str, mut ask: impl FnMut() -> (Code, T)) -> (Code, T) {
     eventually(what, || {
@@ -75,7 +78,7 @@ pub fn settled<T>(what: &str, mut ask: impl FnMut() -> (Code, T)) -> (Code, T) {
     })
 }
 
-/// What InitProducerId hands out.
+/// The producer id and epoch that InitProducerId returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub id: i64,
@@ -192,7 +195,7 @@ pub fn produce_request(
         ])
 }
 
-/// Produce of encoded bytes to partition 0, the whole answer.
+/// Produce of encoded bytes to partition 0: the whole response.
 #[track_caller]
 pub fn produce_bytes(topic: &str, id: Option<&str>, records: Bytes) -> PartitionProduceResponse {
     let request = produce_request(topic, 0, id, records);
@@ -287,7 +290,7 @@ pub fn fetch_request(
         ])
 }
 
-/// Fetch from partition 0, the whole answer; waits for nothing.
+/// Fetch from partition 0 without waiting: the whole response.
 #[track_caller]
 pub fn fetch(topic: &str, offset: i64, isolation: i8) -> PartitionData {
     let request = fetch_request(topic, 0, offset, isolation, 0);
@@ -296,7 +299,7 @@ pub fn fetch(topic: &str, offset: i64, isolation: i8) -> PartitionData {
     answer.responses[0].partitions[0].clone()
 }
 
-/// The records of an answer to Fetch, those of control batches included.
+/// The records in a response to Fetch, including those of control batches.
 #[track_caller]
 pub fn records(data: &PartitionData) -> Vec<Record> {
     let mut bytes = data.records.clone().unwrap();
@@ -325,7 +328,7 @@ pub fn list_offset(topic: &str, timestamp: i64, isolation: i8) -> (i64, i64) {
     (partition.offset, partition.timestamp)
 }
 
-/// Waits until nothing in partition 0 is open: the last stable offset is the end of the log. Gives that end.
+/// Waits until partition 0 has no open transaction, so that the last stable offset is the end of the log. Returns it.
 #[track_caller]
 pub fn await_stable(topic: &str, end: i64) {
     eventually("every transaction's marker", || {

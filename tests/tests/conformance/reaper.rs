@@ -1,11 +1,12 @@
 //! `transaction.timeout.ms`: a transaction left open is aborted, and its producer fenced.
 
+use crate::{
+    broker::{topic, values},
+    offsets::{committed_offset, txn_offset_commit},
+    raw::{Batch, add_offsets, add_partition, await_stable, end, init, produce},
+};
 use kafka_protocol::ResponseError;
 use sightline_testkit::unique;
-
-use crate::broker::{topic, values};
-use crate::offsets::{committed_offset, txn_offset_commit};
-use crate::raw::{Batch, add_offsets, add_partition, await_stable, end, init, produce};
 
 #[test]
 fn a_transaction_past_its_timeout_is_aborted_and_its_producer_fenced() {

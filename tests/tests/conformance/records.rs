@@ -1,13 +1,16 @@
-//! A record comes back as it was sent: headers, nulls, timestamps, every codec.
+//! A record is read as it was sent: headers, nulls, timestamps, with every codec.
 
-use rdkafka::consumer::Consumer as _;
-use rdkafka::message::{Header, Headers as _, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _};
-use rdkafka::{Message as _, Offset, TopicPartitionList};
+use crate::{
+    broker::{LIMIT, Seen, bootstrap, read, topic},
+    raw::{READ_UNCOMMITTED, fetch, now_ms},
+};
+use rdkafka::{
+    Message as _, Offset, TopicPartitionList,
+    consumer::Consumer as _,
+    message::{Header, Headers as _, OwnedHeaders},
+    producer::{BaseRecord, Producer as _},
+};
 use sightline_testkit::{consumer, producer};
-
-use crate::broker::{LIMIT, Seen, bootstrap, read, topic};
-use crate::raw::{READ_UNCOMMITTED, fetch, now_ms};
 
 #[test]
 fn headers_and_timestamps_come_back_as_sent() {

@@ -1,22 +1,21 @@
-//! What a transaction leaves in the log, and who sees it when.
+//! What a transaction writes to the log, and when consumers see it.
 
-use std::time::{Duration, Instant};
-
+use crate::{
+    broker::{LIMIT, bootstrap, read, send, topic, transactional, values},
+    raw::{
+        Batch, EARLIEST, Identity, LATEST, READ_COMMITTED, READ_UNCOMMITTED, add_partition,
+        await_stable, code, end, fetch, fetch_request, init, list_offset, now_ms, produce, records,
+    },
+};
 use bytes::Buf as _;
 use rdkafka::producer::Producer as _;
-use sightline_testkit::wire::leader;
-use sightline_testkit::{eventually, producer, unique};
-
-use crate::broker::{LIMIT, bootstrap, read, send, topic, transactional, values};
-use crate::raw::{
-    Batch, EARLIEST, Identity, LATEST, READ_COMMITTED, READ_UNCOMMITTED, add_partition,
-    await_stable, code, end, fetch, fetch_request, init, list_offset, now_ms, produce, records,
-};
+use sightline_testkit::{eventually, producer, unique, wire::leader};
+use std::time::{Duration, Instant};
 
 const COMMIT: i16 = 1;
 const ABORT: i16 = 0;
 
-/// A transaction that has written `value` and stands open.
+/// An open transaction that has written `value`.
 #[track_caller]
 fn open(topic: &str, value: &str) -> (String, Identity, i64) {
     let id = unique("transaction");
@@ -129,7 +128,7 @@ fn aborted_transactions_are_listed_with_their_first_offset() {
     assert_eq!(aborted(5), Some(vec![]));
     let uncommitted = fetch(&topic, 0, READ_UNCOMMITTED);
     assert_eq!(uncommitted.aborted_transactions, None);
-    // Both levels are given the same batches; the list is what tells them apart.
+    // Both isolation levels receive the same batches and differ only in the list of aborted transactions.
     assert_eq!(
         records(&uncommitted).len(),
         records(&fetch(&topic, 0, READ_COMMITTED)).len()
@@ -163,7 +162,7 @@ fn list_offsets_answers_by_isolation() {
 }
 
 #[test]
-fn a_transaction_is_seen_whole_at_its_commit_and_never_after_an_abort() {
+fn a_transaction_is_visible_as_a_whole_at_its_commit_and_never_after_an_abort() {
     let (left, right) = (topic(1, &[]), topic(1, &[]));
     let producer = transactional(&unique("transaction"));
     producer.begin_transaction().unwrap();

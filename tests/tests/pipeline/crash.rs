@@ -1,13 +1,13 @@
-//! `kill -9` of each service in turn, in mid-flow: each image comes out once.
+//! `kill -9` of each service in turn while images are processed: each image has exactly one result.
 
 use crate::deployment::{Deployment, SERVICES, scenes};
 use sightline_contracts::Topic;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_service_killed_in_mid_flow_loses_and_doubles_nothing() {
+async fn killing_each_service_loses_and_duplicates_no_image() {
     const ROUNDS: usize = 2;
     let deployment = Deployment::start("crash").await;
-    // Small bounds, so that there is always something behind the one that is killed.
+    // Small limits, so that images still wait before the service that is killed.
     let flags = |_: &str| vec!["--max-in-flight-records", "8"];
     let mut services = deployment.services(flags);
     let scenes = scenes();

@@ -1,4 +1,4 @@
-//! A deployment of the pipeline: a Kafka, an S3 store that notifies into it, and services to start and stop.
+//! A deployment of the pipeline: Kafka, an S3 store that notifies it, and services to start and stop.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -55,7 +55,7 @@ impl Notifier for Notify {
 }
 
 impl Deployment {
-    /// Broker, topics, store and bucket; no service yet.
+    /// Starts the servers and creates the topics and the bucket. Starts no service.
     pub async fn start(test: &str) -> Self {
         let data = tempfile::tempdir().unwrap();
         let (bootstrap, broker) = match Bootstrap::from_env() {
@@ -108,7 +108,7 @@ impl Deployment {
         self.service_logging(name, instance, flags, Stdio::inherit())
     }
 
-    /// The same, with its log lines going elsewhere.
+    /// Starts a service that writes its log to `log`.
     pub fn service_logging(
         &self,
         name: &'static str,
@@ -139,7 +139,7 @@ impl Deployment {
         }
     }
 
-    /// One instance of each service, in the order of [`SERVICES`], all of them ready.
+    /// Starts one instance of each service, in the order of [`SERVICES`], and waits until all are ready.
     pub fn services(&self, flags_of: impl Fn(&str) -> Vec<&'static str>) -> Vec<Service> {
         let start = |name| self.service(name, "0", &flags_of(name));
         let services: Vec<_> = SERVICES.map(start).into();
@@ -159,21 +159,21 @@ impl Deployment {
         format!("{}{}", self.prefix, topic.name())
     }
 
-    /// Publishes a message of somebody who is not the store.
+    /// Publishes a message that does not come from the store.
     pub async fn publish(&self, topic: Topic, value: impl Into<Bytes>) {
         let name = self.topic(topic);
         let message = Message::new(name, "k", value);
         self.publisher.send(&message).await.unwrap();
     }
 
-    /// All committed records of a topic, now.
+    /// All records of a topic that are committed now.
     pub fn committed(&self, topic: Topic) -> Vec<Record> {
         let name = self.topic(topic);
         let mut reader = Reader::open(&self.kafka, &name, Start::Beginning).unwrap();
         std::iter::from_fn(|| reader.next_before_end(PATIENCE).unwrap()).collect()
     }
 
-    /// Waits until a topic has that many committed records.
+    /// Waits until a topic has this many committed records.
     #[track_caller]
     pub fn await_committed(&self, topic: Topic, count: usize) -> Vec<Record> {
         let what = format!("{count} records in {}", topic.name());
@@ -182,7 +182,7 @@ impl Deployment {
         })
     }
 
-    /// Results by key, once that many have come.
+    /// Waits for this many results; returns them by key.
     #[track_caller]
     pub fn await_results(&self, count: usize) -> BTreeMap<String, ResultEvent> {
         let records = self.await_committed(Topic::Results, count);
@@ -201,7 +201,7 @@ impl Deployment {
         letters.into_iter().map(DeadLetter::from).collect()
     }
 
-    /// Every hop has passed each of `count` images on once, and none has died.
+    /// Checks that every stage wrote each of `count` images exactly once and that there is no dead letter.
     #[track_caller]
     pub fn assert_each_once(&self, count: usize) {
         for topic in [
@@ -259,7 +259,7 @@ async fn connect(endpoint: &str) -> Store {
     Store::connect(&settings).await.unwrap()
 }
 
-/// The binary under that name, with none of the caller's settings in its environment.
+/// The binary under this name, without the caller's settings in its environment.
 pub fn binary(name: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sightline-under-test"));
     command.arg0(name);
@@ -285,14 +285,14 @@ impl Service {
         });
     }
 
-    /// What a container's health check runs.
+    /// The command that a container's health check runs.
     pub fn health_check(&self) -> Command {
         let mut command = binary(self.name);
         command.args(["health", "--http-listen", &self.http]);
         command
     }
 
-    /// SIGTERM, and a drain that ends well.
+    /// Sends SIGTERM and checks that the service exits with 0.
     #[track_caller]
     pub fn stop(mut self) {
         self.process.signal("TERM").unwrap();

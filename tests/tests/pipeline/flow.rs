@@ -1,4 +1,4 @@
-//! Images through services in good health.
+//! Images through the pipeline without failures.
 
 use crate::deployment::{BUCKET, Deployment, SERVICES, file, scenes};
 use sightline_contracts::{Topic, headers};
@@ -6,7 +6,7 @@ use sightline_storage::Objects;
 use std::collections::BTreeSet;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_image_comes_out_once_with_label_thumbnail_and_times() {
+async fn each_image_has_one_result_with_label_thumbnail_and_times() {
     let deployment = Deployment::start("flow").await;
     let services = deployment.services(|_| Vec::new());
     let keys = [
@@ -38,10 +38,10 @@ async fn each_image_comes_out_once_with_label_thumbnail_and_times() {
             stages.iter().all(Option::is_some) && stages.is_sorted(),
             "{times:?}"
         );
-        let place = event.thumbnail.as_ref().unwrap();
+        let stored = event.thumbnail.as_ref().unwrap();
         let id = event.image.id;
-        assert_eq!(place.key, format!("thumbnails/{key}_{id}_thumb.png"));
-        let thumbnail = deployment.store.get(BUCKET, &place.key, None, 1 << 20);
+        assert_eq!(stored.key, format!("thumbnails/{key}_{id}_thumb.png"));
+        let thumbnail = deployment.store.get(BUCKET, &stored.key, None, 1 << 20);
         assert!(thumbnail.await.unwrap().bytes.starts_with(b"\x89PNG"));
     }
     one_trace_an_image(&deployment);
@@ -55,7 +55,7 @@ async fn each_image_comes_out_once_with_label_thumbnail_and_times() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_answers_for_its_own_health() {
+async fn the_health_command_asks_a_running_service() {
     let deployment = Deployment::start("health").await;
     let ingest = deployment.service("ingest", "0", &[]);
     ingest.await_ready();
@@ -73,7 +73,7 @@ async fn a_service_answers_for_its_own_health() {
     assert!(text.starts_with("not ready: "), "{text}");
 }
 
-/// The trace id that ingest gave an image stands in every later hop's records.
+/// Checks that the records of every later topic have the trace id that ingest gave the image.
 fn one_trace_an_image(deployment: &Deployment) {
     let traces = |topic| -> BTreeSet<_> {
         let records = deployment.committed(topic);
@@ -90,7 +90,7 @@ fn one_trace_an_image(deployment: &Deployment) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn thumbnails_are_stored_for_the_labels_asked_for_and_results_for_all() {
+async fn the_label_filter_limits_thumbnails_but_not_results() {
     let deployment = Deployment::start("filter").await;
     let _services = deployment.services(|service| match service {
         "postprocess" => vec!["--label-filter", "traffic light"],
@@ -116,7 +116,7 @@ async fn thumbnails_are_stored_for_the_labels_asked_for_and_results_for_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn classify_takes_what_lies_below_an_s3_prefix() {
+async fn classify_reads_the_objects_below_an_s3_prefix() {
     let deployment = Deployment::start("prefix").await;
     for key in ["in/a b.jpg", "in/deep/er.jpg", "out/c.jpg"] {
         deployment.put(key, file("samples/stop__0023.jpg")).await;

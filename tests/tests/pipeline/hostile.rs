@@ -1,25 +1,25 @@
-//! What stopped the pipeline once, each against the real services: they live, within the memory that compose gives them;
-//! the offender is a dead letter; the images beside it have results.
+//! Hostile inputs that once stopped the pipeline, against the real services. The services keep running within the memory
+//! that Compose gives them, the hostile input becomes a dead letter, and the other images have results.
 
 use crate::deployment::{Deployment, Service, file};
 use sightline_contracts::{Reason, Topic};
 use sightline_stream::{Message, Publisher, admin::DeadLetter};
 use sightline_testkit::{Bootstrap, batch::Raw, children, hostile, peak_memory};
 
-/// What compose gives preprocess, its decoders included.
-const PREPROCESS_MAY: u64 = 2 << 30;
-/// What compose gives ingest.
-const INGEST_MAY: u64 = 256 << 20;
+/// The memory that Compose gives preprocess and its decoders, in bytes.
+const PREPROCESS_MEMORY: u64 = 2 << 30;
+/// The memory that Compose gives ingest, in bytes.
+const INGEST_MEMORY: u64 = 256 << 20;
 
-/// Good images that go in before and after the offender.
-const NEIGHBOURS: usize = 6;
+/// Good images that are put before and after the hostile input.
+const GOOD: usize = 6;
 
-/// Lets `offend` do its worst between good images; gives the dead letters, `dead` of them, once the images have their
-/// results, and what of the offence turned out harmless has, too: `more` of them.
-async fn beside(
+/// Calls `attack` between two batches of good images, and waits until the good images and `more` of the attack's own have
+/// results. Returns the dead letters, of which there must be `dead`.
+async fn among_good_images(
     test: &str,
     (dead, more): (usize, usize),
-    offend: impl AsyncFnOnce(&Deployment),
+    attack: impl AsyncFnOnce(&Deployment),
 ) -> Vec<DeadLetter> {
     let deployment = Deployment::start(test).await;
     let mut services = deployment.services(|_| Vec::new());
@@ -30,18 +30,18 @@ async fn beside(
             deployment.put(&key, good.clone()).await;
         }
     };
-    put(0..NEIGHBOURS / 2).await;
-    offend(&deployment).await;
-    put(NEIGHBOURS / 2..NEIGHBOURS).await;
-    let results = deployment.await_results(NEIGHBOURS + more);
+    put(0..GOOD / 2).await;
+    attack(&deployment).await;
+    put(GOOD / 2..GOOD).await;
+    let results = deployment.await_results(GOOD + more);
     let letters = deployment.await_dead_letters(dead);
     assert_eq!(
         (results.len(), letters.len()),
-        (NEIGHBOURS + more, dead),
+        (GOOD + more, dead),
         "{letters:?}"
     );
     let good = results.keys().filter(|key| key.starts_with("good-"));
-    assert_eq!(good.count(), NEIGHBOURS);
+    assert_eq!(good.count(), GOOD);
     for service in &mut services {
         assert!(service.process.ended().is_none(), "a service has ended");
     }
@@ -53,22 +53,22 @@ async fn beside(
         "{test}: preprocess and its decoders took {} MiB at most, each at its peak",
         taken >> 20
     );
-    assert!(taken < PREPROCESS_MAY, "{taken}");
+    assert!(taken < PREPROCESS_MEMORY, "{taken}");
     let taken = peak(ingest);
     println!("{test}: ingest took {} MiB at most", taken >> 20);
-    assert!(taken < INGEST_MAY, "{taken}");
+    assert!(taken < INGEST_MEMORY, "{taken}");
     services.into_iter().for_each(Service::stop);
     letters
 }
 
-/// The largest resident memory so far of a service and of the processes that it has started and that live, in bytes.
+/// The sum of the largest resident memory of a service and of its running child processes, in bytes.
 fn peak(service: &Service) -> u64 {
     let own = service.process.pid();
     let all = std::iter::once(own).chain(children(own));
     all.filter_map(peak_memory).sum()
 }
 
-/// The decoder that allocates passes the segment over, and what it finds behind is an ordinary photo.
+/// The decoder skips the segment and decodes the ordinary photo after it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frame_header_within_a_segment_does_not_take_five_gigabytes() {
     let put = async |deployment: &Deployment| {
@@ -76,30 +76,30 @@ async fn a_frame_header_within_a_segment_does_not_take_five_gigabytes() {
         let jpeg = hostile::tem_huge_jpeg(&base);
         deployment.put("tem.jpg", jpeg.into()).await;
     };
-    beside("tem", (0, 1), put).await;
+    among_good_images("tem", (0, 1), put).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sixty_five_thousand_huffman_groups_cost_their_own_webp() {
+async fn a_webp_with_65536_huffman_groups_is_one_dead_letter() {
     let put = async |deployment: &Deployment| {
         let webp = hostile::huffman_bomb_webp(65_536);
         deployment.put("huffman.webp", webp.into()).await;
     };
-    let letters = beside("huffman", (1, 0), put).await;
+    let letters = among_good_images("huffman", (1, 0), put).await;
     assert_eq!(letters[0].reason, Some(Reason::DecodeLimit));
     assert_eq!(letters[0].stage.as_deref(), Some("preprocess"));
 }
 
-/// The pictures that are ones, but for what goes along with them.
+/// The pictures are valid, only their metadata is hostile.
 #[tokio::test(flavor = "multi_thread")]
-async fn profiles_and_exif_without_end_are_passed_over() {
+async fn endless_profiles_and_exif_are_skipped() {
     let put = async |deployment: &Deployment| {
         let png = hostile::inflating_profile_png(560);
         deployment.put("profile.png", png.into()).await;
         let webp = hostile::endless_exif_webp();
         deployment.put("exif.webp", webp.into()).await;
     };
-    beside("metadata", (0, 2), put).await;
+    among_good_images("metadata", (0, 2), put).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,13 +117,13 @@ async fn a_header_name_that_is_not_utf8_stops_no_service_and_no_tool() {
         let listed = deployment.tool(&["dead-letters", "list"]);
         assert!(listed.status.success(), "{listed:?}");
     };
-    let letters = beside("misnamed", (1, 0), produce).await;
+    let letters = among_good_images("misnamed", (1, 0), produce).await;
     assert_eq!(letters[0].reason, Some(Reason::Malformed));
 }
 
-/// Their thumbnails' keys were too long for S3, and kept the others' waiting.
+/// Without cutting, their thumbnails' keys would be too long for S3.
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_of_a_thousand_bytes_hold_up_no_thumbnail() {
+async fn images_with_keys_of_a_thousand_bytes_have_thumbnails() {
     const LONG: usize = 24;
     let put = async |deployment: &Deployment| {
         let image = file("samples/stop__0023.jpg");
@@ -133,7 +133,7 @@ async fn keys_of_a_thousand_bytes_hold_up_no_thumbnail() {
             deployment.put(&key, image.clone()).await;
         }
     };
-    beside("long-keys", (0, LONG), put).await;
+    among_good_images("long-keys", (0, LONG), put).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,7 +149,7 @@ async fn twelve_megabytes_of_zeros_in_a_few_kilobytes_are_one_dead_letter() {
             .await
             .unwrap();
     };
-    let letters = beside("zeros", (1, 0), publish).await;
+    let letters = among_good_images("zeros", (1, 0), publish).await;
     assert_eq!(letters[0].reason, Some(Reason::Malformed));
     assert_eq!(letters[0].value_dropped, Some(12 << 20));
 }
@@ -160,7 +160,7 @@ async fn a_notification_of_very_many_bad_records_is_one_dead_letter() {
         let many = format!(r#"{{"Records":[{}{{}}]}}"#, "{},".repeat(300_000));
         deployment.publish(Topic::Ingest, many).await;
     };
-    let letters = beside("many", (1, 0), publish).await;
+    let letters = among_good_images("many", (1, 0), publish).await;
     assert_eq!(letters[0].stage.as_deref(), Some("ingest"));
     let error = letters[0].error.as_deref().unwrap();
     assert!(error.contains("--max-records"), "{error}");

@@ -1,5 +1,5 @@
-//! The four services as processes of their own, on the embedded broker or on the Kafka that `SIGHTLINE_TEST_BOOTSTRAP`
-//! names: images in, each out once, whatever is killed, stopped or fed to them.
+//! The four services as processes, on the embedded broker or on the Kafka that `SIGHTLINE_TEST_BOOTSTRAP` names. Each image
+//! has exactly one outcome, also if services are killed or stopped or receive bad input.
 #![allow(clippy::unwrap_used)]
 
 mod crash;

@@ -1,11 +1,11 @@
-//! Bad input: each piece becomes a dead letter with its reason, and its neighbours never notice.
+//! Bad input becomes a dead letter with its reason, and other images are not affected.
 
 use crate::deployment::{BUCKET, Deployment, file};
 use sightline_contracts::{Reason, Topic};
 use sightline_storage::Objects;
 use std::collections::BTreeSet;
 
-/// A MinIO-shaped notification.
+/// A notification as MinIO writes it.
 fn notification(bucket: &str, key: &str, size: u64) -> String {
     format!(
         r#"{{"Records":[{{"eventName":"s3:ObjectCreated:Put","s3":{{"bucket":{{"name":"{bucket}"}},"object":{{"key":"{key}","size":{size},"sequencer":"1"}}}}}}]}}"#
@@ -13,7 +13,7 @@ fn notification(bucket: &str, key: &str, size: u64) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_bad_input_is_a_dead_letter_and_its_neighbours_pass() {
+async fn every_bad_input_is_a_dead_letter_and_the_other_images_have_results() {
     let deployment = Deployment::start("poison").await;
     let _services = deployment.services(|_| Vec::new());
     let good = file("samples/bus__0018.jpg");
@@ -74,33 +74,33 @@ async fn every_bad_input_is_a_dead_letter_and_its_neighbours_pass() {
         ),
     ];
     let mut expected = BTreeSet::new();
-    let mut neighbours = 0;
+    let mut good_images = 0;
     for (name, stage, reason) in bad_objects {
         deployment
-            .put(&format!("good-{neighbours}"), good.clone())
+            .put(&format!("good-{good_images}"), good.clone())
             .await;
         deployment
             .put(name, file(&format!("fixtures/broken/{name}")))
             .await;
-        neighbours += 1;
+        good_images += 1;
         expected.insert((stage.to_owned(), reason));
     }
     for (topic, value, stage, reason) in bad_messages {
         deployment
-            .put(&format!("good-{neighbours}"), good.clone())
+            .put(&format!("good-{good_images}"), good.clone())
             .await;
         deployment.publish(topic, value).await;
-        neighbours += 1;
+        good_images += 1;
         expected.insert((stage.to_owned(), reason));
     }
-    let letters = deployment.await_dead_letters(neighbours);
+    let letters = deployment.await_dead_letters(good_images);
     let found: BTreeSet<_> = letters
         .iter()
         .map(|letter| (letter.stage.clone().unwrap(), letter.reason.unwrap()))
         .collect();
-    assert_eq!(letters.len(), neighbours, "{letters:#?}");
+    assert_eq!(letters.len(), good_images, "{letters:#?}");
     assert_eq!(found, expected);
-    let results = deployment.await_results(neighbours);
+    let results = deployment.await_results(good_images);
     assert!(
         results.keys().all(|key| key.starts_with("good-")),
         "{results:#?}"
@@ -108,7 +108,7 @@ async fn every_bad_input_is_a_dead_letter_and_its_neighbours_pass() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_letter_is_listed_and_classified_once_its_cause_is_mended() {
+async fn a_dead_letter_is_listed_and_classified_after_its_cause_is_fixed() {
     let deployment = Deployment::start("replay").await;
     let _services = deployment.services(|_| Vec::new());
     let late = notification(BUCKET, "late.jpg", 0);
@@ -148,7 +148,7 @@ async fn a_dead_letter_is_listed_and_classified_once_its_cause_is_mended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tools_make_topics_and_show_lag() {
+async fn the_tools_create_topics_and_show_lag() {
     let deployment = Deployment::start("tools").await;
     for key in ["a.jpg", "b.jpg"] {
         deployment.put(key, file("samples/stop__0023.jpg")).await;

@@ -1,4 +1,4 @@
-//! Partitions that change hands: instances that come, go, die, or stop for so long that others take over.
+//! Rebalances: instances start, stop, are killed, or are frozen until others take over their partitions.
 
 use crate::deployment::{Deployment, scenes};
 use sightline_contracts::Topic;
@@ -24,7 +24,7 @@ async fn infer_scales_out_and_in_and_an_instance_that_dies_is_replaced() {
     third.await_ready();
     deployment.await_committed(Topic::Results, images / 3);
     second.stop();
-    // Nobody starts this one again: its partitions go to the third when its session has ended.
+    // This one is not started again: the third gets its partitions when its session has timed out.
     services[2].process.kill();
     deployment.await_committed(Topic::Results, images);
     deployment.assert_each_once(images);
@@ -32,7 +32,7 @@ async fn infer_scales_out_and_in_and_an_instance_that_dies_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_that_was_frozen_commits_nothing_of_what_others_took_over() {
+async fn a_frozen_instance_commits_no_record_that_another_took_over() {
     let deployment = Deployment::start("zombie").await;
     let flags = ["--max-in-flight-records", "8"];
     let services = deployment.services(|_| flags.to_vec());
@@ -42,10 +42,10 @@ async fn an_instance_that_was_frozen_commits_nothing_of_what_others_took_over() 
     }
     deployment.await_committed(Topic::Results, scenes.len() / 8);
     services[2].process.signal("STOP").unwrap();
-    let heir = deployment.service("infer", "1", &flags);
+    let successor = deployment.service("infer", "1", &flags);
     deployment.await_committed(Topic::Results, scenes.len());
     services[2].process.signal("CONT").unwrap();
-    // The zombie wakes with a batch in its hands; more work shows that both go on as good members.
+    // The frozen instance resumes with a batch in flight. More images show that both work as members afterwards.
     for (name, bytes) in &scenes {
         deployment
             .put(&format!("again/{name}"), bytes.clone())
@@ -53,6 +53,6 @@ async fn an_instance_that_was_frozen_commits_nothing_of_what_others_took_over() 
     }
     deployment.await_committed(Topic::Results, 2 * scenes.len());
     deployment.assert_each_once(2 * scenes.len());
-    heir.stop();
+    successor.stop();
     services.into_iter().for_each(|service| service.stop());
 }

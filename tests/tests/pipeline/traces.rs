@@ -1,4 +1,4 @@
-//! Spans as an OpenTelemetry collector receives them.
+//! The spans that an OpenTelemetry collector receives.
 
 use crate::deployment::{Deployment, SERVICES, file, scenes};
 use axum::{Router, body::Bytes, extract::State, routing::post};
@@ -7,20 +7,21 @@ use opentelemetry_proto::tonic::{
     common::v1::{KeyValue, any_value},
     trace::v1::{Span, status::StatusCode},
 };
+use parking_lot::Mutex;
 use prost::Message as _;
 use serde_json::Value;
 use sightline_contracts::{Topic, headers};
 use sightline_stream::Record;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 use tokio::{net::TcpListener, task::JoinSet};
 
 /// A span with the service that sent it.
 type Sent = (String, Span);
 
-/// Takes OTLP over HTTP and keeps the spans.
+/// Receives OTLP over HTTP and stores the spans.
 struct Collector {
     endpoint: String,
     spans: Arc<Mutex<Vec<Sent>>>,
@@ -45,7 +46,7 @@ impl Collector {
     }
 
     fn spans(&self) -> Vec<Sent> {
-        self.spans.lock().unwrap().clone()
+        self.spans.lock().clone()
     }
 }
 
@@ -58,7 +59,7 @@ async fn take(State(spans): State<Arc<Mutex<Vec<Sent>>>>, body: Bytes) -> Vec<u8
             .into_iter()
             .flat_map(|scope| scope.spans);
         let sent = sent.map(|span| (service.clone().unwrap(), span));
-        spans.lock().unwrap().extend(sent);
+        spans.lock().extend(sent);
     }
     ExportTraceServiceResponse::default().encode_to_vec()
 }
@@ -81,7 +82,7 @@ fn origin(record: &Record) -> (String, String) {
     (parent[3..35].to_owned(), parent[36..52].to_owned())
 }
 
-/// The spans of one trace by name: a service's own, or that of a step within.
+/// The spans of one trace, by the name of the service or of the step.
 fn trace<'a>(spans: &'a [Sent], id: &str) -> BTreeMap<&'a str, &'a Sent> {
     let ours: Vec<_> = spans
         .iter()
@@ -96,7 +97,7 @@ fn trace<'a>(spans: &'a [Sent], id: &str) -> BTreeMap<&'a str, &'a Sent> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_has_one_connected_trace_four_services_deep() {
+async fn an_image_has_one_trace_through_the_four_services() {
     let collector = Collector::start().await;
     let deployment = Deployment::start("traces").await;
     let endpoint: &'static str = collector.endpoint.clone().leak();
@@ -110,7 +111,7 @@ async fn an_image_has_one_connected_trace_four_services_deep() {
         .await;
     deployment.await_results(scenes.len());
     deployment.await_dead_letters(1);
-    // Whoever stops sends what it has.
+    // A service sends its remaining spans when it stops.
     services.into_iter().for_each(|service| service.stop());
     let spans = collector.spans();
 
@@ -148,7 +149,7 @@ async fn an_image_has_one_connected_trace_four_services_deep() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_letters_trace_ends_where_it_died_and_says_why() {
+async fn a_dead_letters_trace_ends_in_its_stage_with_the_reason() {
     let collector = Collector::start().await;
     let deployment = Deployment::start("dead-trace").await;
     let flags = [
