@@ -1,4 +1,4 @@
-//! What else might have been the defaults: the shipped settings with one thing changed.
+//! Alternatives to the defaults: the settings of the manifests with one change each.
 
 use crate::{
     autoscaler::{Metric, Policy, Rules, Target},
@@ -11,7 +11,7 @@ use crate::{
 use serde::Serialize;
 use std::{collections::BTreeMap, thread};
 
-/// A change, and its outcome under each load.
+/// One change, and its outcome under each load.
 #[derive(Debug, Serialize)]
 pub struct Alternative {
     pub autoscaler: &'static str,
@@ -21,7 +21,7 @@ pub struct Alternative {
 
 type Case = (&'static str, String, Setting, World);
 
-/// Of both autoscalers: as shipped first, then each change alone.
+/// The outcomes of both autoscalers: first with the settings of the manifests, then with each change.
 pub fn alternatives(manifests: &Manifests, world: World) -> Vec<Alternative> {
     let mut cases = by_cpu(&manifests.base, world);
     cases.extend(by_wait(&manifests.keda, world));
@@ -34,7 +34,7 @@ fn changed(setting: &Setting, change: impl FnOnce(&mut Setting)) -> Setting {
     setting
 }
 
-/// Of both: how fast up, how late and how fast down, and what surrounds them.
+/// Changes that apply to both autoscalers: scaling behaviour, partitions, start of a node.
 fn shared(name: &'static str, shipped: &Setting, world: World) -> Vec<Case> {
     let mut cases = Vec::new();
     let mut add =
@@ -161,7 +161,7 @@ fn by_wait(shipped: &Setting, world: World) -> Vec<Case> {
 }
 
 fn run(cases: &[Case]) -> Vec<Alternative> {
-    // Drawn once for each number of partitions.
+    // The arrivals are drawn once for each number of partitions.
     let mut days: BTreeMap<usize, [Arrivals; 4]> = BTreeMap::new();
     for (_, _, _, world) in cases {
         let draw = |load| Arrivals::draw(load, world.rate, world.partitions, DAY);

@@ -1,7 +1,7 @@
-//! The pods of infer and the partitions they read, a second at a time.
+//! Simulates the pods of infer and the partitions that they read, in steps of a second.
 //!
-//! Images are a fluid: shares of one can be computed, and what arrives in a second can be done in it, so that waits of less
-//! than a second are none.
+//! The number of images is a real number. An image can be processed in the second of its arrival, and then its wait counts
+//! as 0.
 
 use crate::{
     autoscaler::{Cpu, PodView, Sample, Seconds},
@@ -9,20 +9,20 @@ use crate::{
 };
 use std::collections::{BTreeMap, VecDeque};
 
-/// `sightline_drain_seconds` halves the weight of a rate after so much work (shared/stream, `backlog.rs`).
+/// `sightline_drain_seconds` halves the weight of a rate after this many seconds of work (shared/stream, `backlog.rs`).
 const PACE_HALF_LIFE: f64 = 30.0;
-/// It is computed anew when librdkafka's statistics come.
+/// The interval of librdkafka's statistics, with which it is computed.
 const STATISTICS: Seconds = 5;
-/// Thousandths of a core that a pod takes without an image.
+/// Thousandths of a core that an idle pod uses.
 const IDLE_CPU: f64 = 10.0;
 
 #[derive(Debug, Default)]
 struct Partition {
-    /// When images came, and how many of them wait; oldest first.
+    /// When images arrived, and how many of them still wait; oldest first.
     queue: VecDeque<(Seconds, f64)>,
     lag: f64,
     owner: Option<u64>,
-    /// Handed over until then.
+    /// Not read until then, because it is being reassigned.
     paused: Seconds,
 }
 
@@ -36,9 +36,9 @@ pub struct Pod {
     deleted: Option<Deleted>,
     /// Its partitions.
     own: Vec<usize>,
-    /// Time the model has computed.
+    /// Seconds that the model has computed.
     pub model_seconds: f64,
-    /// As the pod shows it.
+    /// The pod's `sightline_drain_seconds`.
     pub drain: f64,
     cpu: f64,
     cpu_seen: Option<(Seconds, f64)>,
@@ -48,7 +48,7 @@ pub struct Pod {
 
 #[derive(Debug)]
 struct Deleted {
-    /// What it has taken and still finishes.
+    /// Images that it has taken and still processes.
     rest: f64,
     leaves: Seconds,
 }
@@ -67,9 +67,10 @@ impl Pace {
     }
 
     fn per_second(&self) -> f64 {
-        match self.busy > 0.0 {
-            true => self.done / self.busy,
-            false => 1.0,
+        if self.busy > 0.0 {
+            self.done / self.busy
+        } else {
+            1.0
         }
     }
 }
@@ -83,11 +84,11 @@ pub struct Cluster {
     next_id: u64,
 }
 
-/// What a second brought: seconds waited, and how many images had.
+/// The images that were processed in a second: their wait in seconds, and their number.
 pub type Done = Vec<(Seconds, f64)>;
 
 impl Cluster {
-    /// With pods that have run for long.
+    /// A cluster whose pods have run for a long time.
     pub fn new(world: World, replicas: i32, now: Seconds) -> Self {
         let mut cluster = Self {
             partitions: (0..world.partitions)
@@ -120,7 +121,7 @@ impl Cluster {
         self.partitions.iter().map(|partition| partition.lag).sum()
     }
 
-    /// How long the oldest image waits.
+    /// How long the oldest image has waited.
     pub fn age(&self, now: Seconds) -> Seconds {
         let oldest = self
             .partitions
@@ -149,7 +150,7 @@ impl Cluster {
         done
     }
 
-    /// The StatefulSet's controller and the kubelet: pods come and go. A name is free again when its pod is gone.
+    /// The StatefulSet's controller and the kubelet: starts and ends pods. A name can be used again when its pod has ended.
     fn reconcile(&mut self, now: Seconds) {
         let gone = |pod: &Pod| {
             pod.deleted
@@ -195,7 +196,7 @@ impl Cluster {
         }
     }
 
-    /// Who is in the consumer group.
+    /// The members of the consumer group.
     fn members(&self, now: Seconds) -> Vec<u64> {
         let stays = |pod: &Pod| {
             pod.deleted
@@ -209,7 +210,7 @@ impl Cluster {
         members.map(|pod| pod.id).collect()
     }
 
-    /// Cooperative and sticky: as few partitions as possible change hands, and only those stand still.
+    /// The cooperative-sticky assignment: as few partitions as possible move, and only those pause.
     fn assign(&mut self, members: &[u64], now: Seconds) {
         self.balance(members, now);
         for pod in &mut self.pods {
@@ -253,7 +254,7 @@ impl Cluster {
         }
     }
 
-    /// A second of one pod.
+    /// Simulates one second of one pod.
     fn work(&mut self, index: usize, now: Seconds, done: &mut Done) {
         let (pod, partitions) = (&mut self.pods[index], &mut self.partitions);
         if pod.running <= now {
@@ -272,7 +273,7 @@ impl Cluster {
         let served = waiting.min(self.world.rate).min(most);
         if served > 0.0 {
             let mut open: Vec<usize> = own().filter(|&index| open(&partitions[index])).collect();
-            // The same to each partition, and what one has not to the others.
+            // Each partition gets an equal share. What one partition does not need goes to the others.
             if served < waiting {
                 open.sort_unstable_by(|&first, &second| {
                     partitions[first].lag.total_cmp(&partitions[second].lag)
@@ -280,17 +281,19 @@ impl Cluster {
             }
             let mut left = served;
             for (taken, index) in open.iter().copied().enumerate() {
-                let part = match served < waiting {
-                    true => (left / (open.len() - taken) as f64).min(partitions[index].lag),
-                    false => partitions[index].lag,
+                let part = if served < waiting {
+                    (left / (open.len() - taken) as f64).min(partitions[index].lag)
+                } else {
+                    partitions[index].lag
                 };
                 partitions[index].take(part, now, done);
                 left -= part;
             }
-            // One at a time takes longer than in batches; batches form where images wait.
-            let busy = match waiting < self.world.rate {
-                true => (served / self.world.alone).min(1.0),
-                false => served / self.world.rate,
+            // Single images take longer than batches, and batches form only if images wait.
+            let busy = if waiting < self.world.rate {
+                (served / self.world.alone).min(1.0)
+            } else {
+                served / self.world.rate
             };
             pod.pace.worked(served, busy);
             pod.model_seconds += busy;
@@ -305,7 +308,7 @@ impl Cluster {
         }
     }
 
-    /// The metrics server's round: what has run since the last one.
+    /// The metrics server's measurement: processor time since the last one.
     pub fn measure_cpu(&mut self, now: Seconds) {
         for pod in self.pods.iter_mut().filter(|pod| pod.running <= now) {
             if let Some((then, cpu)) = pod.cpu_seen.replace((now, pod.cpu)) {
@@ -322,7 +325,7 @@ impl Cluster {
 
     pub fn views(&self, now: Seconds) -> Vec<PodView> {
         let views = self.pods.iter().map(|pod| {
-            // Asked at each period of the probe.
+            // The probe asks once a period.
             let period = self.world.readiness_period;
             let ready_since = pod.joins + (pod.running - pod.joins).rem_euclid(period);
             let ready = ready_since <= now;
@@ -394,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn what_arrives_is_done_once_and_in_order() {
+    fn images_are_processed_once_and_in_order() {
         let mut cluster = cluster(2);
         let mut total = 0.0;
         let mut waited = 0;
@@ -406,13 +409,13 @@ mod tests {
         }
         assert!((total - 40.0 * 120.0).abs() < 1e-6, "{total}");
         assert!(cluster.lag().abs() < 1e-6);
-        // 20 a second are left over for 40 seconds, then 100 a second are done: the last wait 8.
+        // The backlog grows by 20 a second for 40 seconds, then 100 a second are processed: the last image waits 8 s.
         assert!((7..=9).contains(&waited), "{waited}");
     }
 
-    /// 12 partitions over 8 pods: four of them have two, and nothing is gained over six pods.
+    /// With 12 partitions, four of 8 pods have two partitions, so 8 pods are no faster than 6.
     #[test]
-    fn the_pod_with_most_partitions_sets_the_pace() {
+    fn the_pod_with_most_partitions_limits_the_rate() {
         for (replicas, keeps_up) in [(6, 300), (8, 300), (12, 600)] {
             let mut cluster = cluster(replicas);
             for second in 0..200 {
@@ -427,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_comes_after_its_start_and_only_what_moves_stands_still() {
+    fn a_pod_joins_after_its_start_and_only_partitions_that_move_pause() {
         let mut cluster = cluster(2);
         let start = cluster.world.scheduling + cluster.world.start;
         cluster.scale(3);
@@ -445,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_goes_finishes_what_it_took() {
+    fn a_terminating_pod_finishes_what_it_took() {
         let mut cluster = cluster(3);
         cluster.step(0, &[100; 12]);
         cluster.scale(2);
@@ -462,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_free_when_its_pod_is_gone() {
+    fn a_name_is_free_when_its_pod_has_ended() {
         let mut cluster = cluster(2);
         cluster.step(0, &[100; 12]);
         cluster.scale(1);

@@ -1,4 +1,4 @@
-//! One day of one autoscaler under one load.
+//! Simulates one day of one autoscaler under one load.
 
 use crate::{
     autoscaler::{Autoscaler, SYNC_PERIOD, Seconds, Seen},
@@ -10,21 +10,21 @@ use crate::{
 };
 use serde::Serialize;
 
-/// An image that waits longer is late.
+/// An image that waits longer than this is late.
 pub const LATE: Seconds = 60;
 /// The metrics server's `--metric-resolution`.
 const CPU_RESOLUTION: Seconds = 15;
-/// When in the sync period Prometheus and the metrics server look: neither just before the autoscaler, nor just after.
+/// When in the sync period Prometheus and the metrics server measure: neither just before the autoscaler nor just after it.
 const SCRAPE_PHASE: Seconds = 4;
 const CPU_PHASE: Seconds = 9;
-/// A point of a drawing.
+/// The time between two moments of a drawing.
 pub const POINT: Seconds = 5;
 
-/// A moment of the day, for drawings.
+/// The state at one moment of the day, for drawings.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
     pub at: Seconds,
-    /// Images a second that arrive, on average.
+    /// Mean number of images that arrive in a second.
     pub load: f64,
     pub pods: f64,
     pub oracle: f64,
@@ -40,13 +40,15 @@ pub struct Outcome {
     pub wait_p50: Seconds,
     pub wait_p99: Seconds,
     pub wait_max: Seconds,
-    /// Share of images that waited longer than a minute.
+    /// Share of images that waited longer than [`LATE`], from 0 to 1.
     pub late: f64,
     pub replica_hours: f64,
-    /// Replica hours by those of an oracle: for each minute the fewest replicas, but two, that do what arrives in it.
+    /// Replica hours divided by those of an oracle. For each minute the oracle has the fewest replicas, but at least two, that
+    /// can process what arrives.
     pub cost: f64,
-    /// How often the number of replicas was changed, and how often after that into the other direction.
+    /// How often the number of replicas changed.
     pub changes: usize,
+    /// How often it changed in the opposite direction of the last change.
     pub turns: usize,
     pub max_replicas: i32,
     #[serde(skip)]
@@ -104,7 +106,7 @@ struct Tally {
     changes: Vec<i32>,
     max_replicas: i32,
     moments: Vec<Moment>,
-    /// The most of the seconds since the last moment.
+    /// The largest lag since the last moment.
     peak: f64,
 }
 

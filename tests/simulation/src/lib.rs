@@ -1,5 +1,5 @@
-//! Drives the autoscalers of infer, as k8s/ has them, by the HorizontalPodAutoscaler's own rule through a day's load, with
-//! the service rates that were measured. What it models and what it leaves out: README.md.
+//! Simulates the autoscalers of infer over a day of load, with the settings in `k8s/`, the algorithm of Kubernetes'
+//! HorizontalPodAutoscaler and measured service rates. README.md says what is modelled and what is not.
 
 pub mod alternatives;
 pub mod autoscaler;
@@ -24,29 +24,29 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Simulate infer's autoscalers, as the manifests have them, through a day's load
+/// Simulate infer's autoscalers, with the settings of the manifests, over a day of load
 #[derive(Debug, Parser)]
 #[command(name = "simulate-autoscaling", version)]
 pub struct Command {
-    /// The folder k8s with the manifests
+    /// The folder of the manifests, k8s
     #[arg(long, value_name = "DIR", default_value_os_t = home().join("../../k8s"), hide_default_value = true)]
     manifests: PathBuf,
-    /// Service rates as measured
+    /// File of measured service rates
     #[arg(long, value_name = "FILE", default_value_os_t = home().join("rates.json"), hide_default_value = true)]
     rates: PathBuf,
-    /// Whose rates, several allowed [default: all of the file's]
+    /// Models to simulate, by their names in the file of rates [default: all]
     #[arg(long, value_name = "NAME", num_args = 1..)]
     model: Vec<String>,
-    /// One JSON object a day instead of the table
+    /// Print one JSON object a day instead of the table
     #[arg(long)]
     json: bool,
-    /// Draw each load's day into this folder, of the first model
+    /// Draw the day of each load with the first model, as SVG files in this folder
     #[arg(long, value_name = "DIR")]
     svg: Option<PathBuf>,
-    /// Compare the settings with others as well
+    /// Also compare the settings with alternatives
     #[arg(long)]
     alternatives: bool,
-    /// Write README's tables and plots anew, and nothing else
+    /// Only write README's tables and plots again
     #[arg(long, conflicts_with_all = ["model", "json", "svg", "alternatives"])]
     write: bool,
 }
@@ -90,7 +90,7 @@ impl Command {
                 .filter(|comparison| comparison.model == named[0])
             {
                 let name = format!("{}.svg", comparison.load.name());
-                write(&folder.join(name), &report::plot(comparison))?;
+                write(&folder.join(name), &report::plot(comparison)?)?;
             }
         }
         if self.alternatives {

@@ -1,23 +1,23 @@
-//! A day of arrivals. How much is given in replicas: one is what one pod computes in a second.
+//! A day of arrivals. Loads are given in replicas: 1 is what one pod can process.
 
 use crate::autoscaler::Seconds;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use serde::Serialize;
 
 pub const DAY: Seconds = 86_400;
-/// Before the day begins, so that it does not begin with a start; not counted.
+/// Time that is simulated before the day, so that the day does not begin with starting pods. Not counted.
 pub const LEAD: Seconds = 1800;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Load {
-    /// Three replicas' worth, all day.
+    /// 3 replicas, all day.
     Steady,
-    /// From 0.7 at four in the morning to 7 at four in the afternoon.
+    /// A sine wave between 0.7 replicas at 4:00 and 7 at 16:00.
     Wave,
-    /// 0.8, and ten times as much for ten minutes at ten.
+    /// 0.8 replicas, and ten times as much from 10:00 to 10:10.
     Burst,
-    /// One, and now and then, 2 to 20 minutes apart, 2 to 5 for 30 seconds to 3 minutes.
+    /// 1 replica, and every 2 to 20 minutes 2 to 5 replicas for 30 seconds to 3 minutes.
     Gusts,
 }
 
@@ -56,16 +56,19 @@ impl Load {
                 })
                 .collect(),
             Self::Burst => seconds
-                .map(|second| match (36_000..36_600).contains(&second) {
-                    true => 8.0,
-                    false => 0.8,
+                .map(|second| {
+                    if (36_000..36_600).contains(&second) {
+                        8.0
+                    } else {
+                        0.8
+                    }
                 })
                 .collect(),
             Self::Gusts => gusts(seconds.count()),
         }
     }
 
-    /// The part of the day that a drawing of it shows.
+    /// The part of the day that a drawing shows.
     pub const fn span(self) -> (Seconds, Seconds) {
         match self {
             Self::Steady | Self::Wave => (0, DAY),
@@ -79,7 +82,7 @@ impl Load {
 #[derive(Debug, Clone)]
 pub struct Arrivals {
     pub load: Load,
-    /// Images a second of one replica.
+    /// Images a second that one replica can process.
     pub rate: f64,
     means: Vec<f64>,
     counts: Vec<u16>,
@@ -87,7 +90,7 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
-    /// Poisson's, the same on every machine: an image's key decides on its partition, and one key is as likely as another.
+    /// Draws arrivals from a Poisson distribution, the same on every machine. All partitions are equally likely.
     pub fn draw(load: Load, rate: f64, partitions: usize, until: Seconds) -> Self {
         let mut random = SmallRng::seed_from_u64(load as u64);
         let means = load.means(until);
@@ -105,7 +108,7 @@ impl Arrivals {
         }
     }
 
-    /// In replicas; before and after the day as at its ends.
+    /// The mean load in replicas. Before and after the day it is the load of its start or end.
     pub fn mean(&self, second: Seconds) -> f64 {
         let last = self.means.len() as Seconds - 1;
         self.means[(second + LEAD).clamp(0, last) as usize]
@@ -144,7 +147,7 @@ impl Poisson {
         Self { mean, limit }
     }
 
-    /// Knuth's way for small means, the normal distribution for large ones.
+    /// Knuth's algorithm for small means, the normal distribution for large ones.
     fn draw(&self, random: &mut SmallRng) -> u16 {
         if self.mean > 40.0 {
             let (first, second): (f64, f64) = (random.random(), random.random());
@@ -167,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_tenfold_and_lasts_ten_minutes() {
+    fn a_burst_is_ten_times_the_load_for_ten_minutes() {
         let means = Load::Burst.means(DAY);
         let (low, high): (Vec<f64>, Vec<f64>) = means.iter().partition(|&&mean| mean < 1.0);
         assert_eq!(high.len(), 600);

@@ -1,4 +1,4 @@
-//! The autoscalers and what they depend on, as the manifests under k8s/ have them.
+//! Reads the autoscalers, and the settings that they depend on, from the manifests in k8s/.
 
 use crate::{
     autoscaler::{Behavior, Metric, Policy, PolicyKind, Rules, Seconds, Select, Spec, Target},
@@ -9,7 +9,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{fs, path::Path};
 
-/// An autoscaler and where its external metrics come from, in their order.
+/// An autoscaler, and the signals of its external metrics in their order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Setting {
     pub spec: Spec,
@@ -18,12 +18,12 @@ pub struct Setting {
 
 #[derive(Debug, Clone)]
 pub struct Manifests {
-    /// By processor time.
+    /// The autoscaler by processor time.
     pub base: Setting,
-    /// By what waits.
+    /// The autoscaler by what is waiting (KEDA).
     pub keda: Setting,
     pub partitions: usize,
-    /// Thousandths of a core that a pod of infer asks for.
+    /// Thousandths of a core that a pod of infer requests.
     pub cpu_request: i64,
     pub readiness_period: Seconds,
     pub drain_timeout: Seconds,
@@ -31,7 +31,7 @@ pub struct Manifests {
 }
 
 impl Manifests {
-    /// `folder`: k8s.
+    /// Reads the manifests in `folder`, which is k8s.
     pub fn read(folder: &Path) -> anyhow::Result<Self> {
         let text = |name: &str| {
             let path = folder.join(name);
@@ -86,7 +86,7 @@ fn container(text: &str) -> anyhow::Result<Value> {
     found.cloned().context("no StatefulSet with a container")
 }
 
-/// `NAME=value` of a kustomization's generated ConfigMaps.
+/// The value of `NAME=value` in a kustomization's generated ConfigMaps.
 fn literal(kustomization: &Value, name: &str) -> anyhow::Result<String> {
     let maps = kustomization["configMapGenerator"]
         .as_array()
@@ -100,7 +100,7 @@ fn literal(kustomization: &Value, name: &str) -> anyhow::Result<String> {
         .with_context(|| format!("no {name} in the base's settings"))
 }
 
-/// Thousandths of a core.
+/// A quantity of processor time, in thousandths of a core.
 fn millis(quantity: &Value) -> anyhow::Result<i64> {
     let text = quantity
         .as_str()
@@ -350,7 +350,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_set_is_kubernetes_default() {
+    fn missing_settings_have_the_defaults_of_kubernetes() {
         let text = "spec:\n  minReplicas: 1\n  maxReplicas: 3\n  metrics: []\n  behavior:\n    scaleUp: {stabilizationWindowSeconds: 60}\n    scaleDown: {policies: [{type: Pods, value: 1, periodSeconds: 90}], selectPolicy: Min}\n";
         let setting = one::<Object<HorizontalPodAutoscaler>>(text)
             .unwrap()
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_simulation_does_not_know_is_an_error() {
+    fn unknown_settings_are_errors() {
         let trigger = |kind: &str| {
             let text = format!("type: {kind}\nname: x\nmetadata: {{threshold: \"1\", query: up}}");
             one::<Trigger>(&text).unwrap().metric().is_err()

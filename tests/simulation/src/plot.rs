@@ -1,34 +1,64 @@
-//! A day as an SVG: load, replicas, images that wait, and what it cost, one above the other.
+//! Draws a day as an SVG: load, replicas, waiting images and replica hours, one chart above the other.
 //!
-//! Colours are Okabe and Ito's, which the colour-blind tell apart; the lines differ in their dashes too. The background is
-//! left to the page, light or dark.
+//! The colours are from the palette of Okabe and Ito, which colour-blind people can distinguish. The lines also differ in
+//! their dashes.
 
 use crate::{
     autoscaler::Seconds,
     day::{Moment, Outcome},
     load::Load,
 };
-use std::fmt::Write;
+use plotters::{
+    coord::Shift,
+    element::DashedPathElement,
+    prelude::*,
+    style::text_anchor::{HPos, Pos, VPos},
+};
 
-const WIDTH: f64 = 900.0;
-const LEFT: f64 = 70.0;
-const RIGHT: f64 = 20.0;
-const TOP: f64 = 100.0;
-const PANEL: f64 = 110.0;
-const GAP: f64 = 46.0;
-/// Points of a line.
+/// Width and height of the drawing, in pixels.
+const SIZE: (u32, u32) = (900, 730);
+const HEADER_HEIGHT: u32 = 84;
+const FONT: &str = "sans-serif";
+const FONT_SIZE: u32 = 13;
+/// The most points of a curve.
 const COLUMNS: Seconds = 240;
 
-const STYLE: &str = "text{font:12px system-ui,sans-serif;fill:#57606a}.title{font-size:15px;font-weight:600}\
-.grid{stroke:#8c959f;stroke-opacity:.35}.axis{stroke:#8c959f}\
-path{fill:none;stroke-width:1.8;stroke-linejoin:round}\
-.load{stroke:#57606a}.cpu{stroke:#0072b2;stroke-dasharray:7 3}.keda{stroke:#d55e00}.oracle{stroke:#57606a;stroke-dasharray:2 3}\
-@media(prefers-color-scheme:dark){text{fill:#adb5bf}.load,.oracle{stroke:#adb5bf}.cpu{stroke:#56b4e9}.keda{stroke:#e69f00}}";
+const GREY: RGBColor = RGBColor(0x57, 0x60, 0x6a);
+const BLUE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
+const VERMILION: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
 
-/// A line: its class in the style, and what of a moment it shows.
-type Line<'a> = (&'a str, &'a [Moment], fn(&Moment) -> f64);
+/// How a line is drawn.
+#[derive(Clone, Copy)]
+struct Pen {
+    colour: RGBColor,
+    /// Lengths of the dashes and of the gaps, in pixels; `None` is a solid line.
+    dashes: Option<(u32, u32)>,
+}
 
-struct Panel<'a> {
+const LOAD: Pen = Pen {
+    colour: GREY,
+    dashes: None,
+};
+const CPU: Pen = Pen {
+    colour: BLUE,
+    dashes: Some((7, 3)),
+};
+const KEDA: Pen = Pen {
+    colour: VERMILION,
+    dashes: None,
+};
+const ORACLE: Pen = Pen {
+    colour: GREY,
+    dashes: Some((2, 3)),
+};
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+/// A pen, and the value that it draws for each moment.
+type Line<'a> = (Pen, &'a [Moment], fn(&Moment) -> f64);
+/// A time and a value.
+type Point = (Seconds, f64);
+
+struct Chart<'a> {
     title: String,
     kind: Kind,
     lines: Vec<Line<'a>>,
@@ -38,94 +68,61 @@ struct Panel<'a> {
 enum Kind {
     Steps,
     Curve,
-    /// What is added from the left edge on.
+    /// A sum that is 0 at the left edge.
     Sum,
 }
 
-/// Both autoscalers under one load.
-pub fn draw(load: Load, model: &str, cpu: &Outcome, keda: &Outcome) -> String {
-    let panel = |title: &str, kind, lines| Panel {
-        title: title.to_owned(),
-        kind,
-        lines,
-    };
-    let both = |value: fn(&Moment) -> f64| {
-        [
-            ("cpu", &*cpu.moments, value),
-            ("keda", &*keda.moments, value),
-        ]
-    };
-    let with_oracle = |oracle: fn(&Moment) -> f64, value| {
-        let first: Line = ("oracle", &cpu.moments, oracle);
-        [first].into_iter().chain(both(value)).collect()
-    };
-    let arrive: Line = ("load", &cpu.moments, |moment| moment.load);
-    let panels = [
-        panel("images a second that arrive", Kind::Steps, vec![arrive]),
-        panel(
-            "replicas",
-            Kind::Steps,
-            with_oracle(|moment| moment.oracle, |moment| moment.pods),
-        ),
-        panel(
-            "images that wait",
-            Kind::Curve,
-            both(|moment| moment.lag).into(),
-        ),
-        panel(
-            &format!("replica hours since {}", clock(load.span().0)),
-            Kind::Sum,
-            with_oracle(|moment| moment.oracle_hours, |moment| moment.pod_hours),
-        ),
-    ];
-    let height = TOP + panels.len() as f64 * (PANEL + GAP);
+/// Draws both autoscalers under one load.
+///
+/// # Errors
+/// If plotters fails, which it does not when it draws into a string.
+pub fn draw(load: Load, model: &str, cpu: &Outcome, keda: &Outcome) -> anyhow::Result<String> {
     let mut svg = String::new();
-    let out = &mut svg;
-    let _ = writeln!(
-        out,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" role=\"img\">\
-         <title>{0}: {1}</title><style>{STYLE}</style>",
-        load.name(),
-        load.about(),
-    );
-    text(
-        out,
-        8.0,
-        22.0,
-        "start",
-        "title",
-        &format!("{}: {} ({model})", load.name(), load.about()),
-    );
-    for (row, (class, name, outcome)) in [
-        ("cpu", "by processor time", Some(cpu)),
-        ("keda", "by what waits (KEDA)", Some(keda)),
-        ("oracle", "oracle", None),
-    ]
-    .into_iter()
-    .enumerate()
     {
-        let y = 42.0 + row as f64 * 18.0;
-        let _ = writeln!(out, "<path class=\"{class}\" d=\"M8 {0}H40\"/>", y - 4.0);
-        let about = outcome.map_or_else(String::new, summary);
-        text(out, 48.0, y, "start", "", &format!("{name}{about}"));
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        area.fill(&WHITE)?;
+        let (header, body) = area.split_vertically(HEADER_HEIGHT);
+        let title = format!("{}: {} ({model})", load.name(), load.about());
+        draw_header(&header, &title, cpu, keda)?;
+        let charts = charts(load, cpu, keda);
+        for (chart, area) in charts.iter().zip(body.split_evenly((charts.len(), 1))) {
+            chart.draw(&area, load.span())?;
+        }
+        area.present()?;
     }
-    for (index, panel) in panels.iter().enumerate() {
-        let top = TOP + index as f64 * (PANEL + GAP) + 14.0;
-        panel.draw(out, load.span(), top);
+    Ok(svg)
+}
+
+fn draw_header(area: &Area, title: &str, cpu: &Outcome, keda: &Outcome) -> anyhow::Result<()> {
+    let anchor = Pos::new(HPos::Left, VPos::Center);
+    let font = |size| TextStyle::from((FONT, size)).color(&GREY).pos(anchor);
+    area.draw(&Text::new(title, (8, 16), font(FONT_SIZE + 3)))?;
+    let legend = [
+        (CPU, format!("by processor time: {}", summary(cpu))),
+        (KEDA, format!("by what waits (KEDA): {}", summary(keda))),
+        (ORACLE, "oracle".to_owned()),
+    ];
+    for (row, (pen, text)) in (0..).zip(legend) {
+        let y = 38 + row * 18;
+        let style = pen.colour.stroke_width(2);
+        let (size, gap) = pen.dashes.unwrap_or((32, 0));
+        let sample = DashedPathElement::new([(8, y), (40, y)].into_iter(), size, gap, style);
+        area.draw(&sample)?;
+        area.draw(&Text::new(text, (48, y), font(FONT_SIZE)))?;
     }
-    svg.push_str("</svg>\n");
-    svg
+    Ok(())
 }
 
 fn summary(outcome: &Outcome) -> String {
-    let late = match outcome.late > 0.0 {
-        true => format!("{:.2} %", outcome.late * 100.0),
-        false => "none".to_owned(),
+    let late = if outcome.late > 0.0 {
+        format!("{:.2} %", outcome.late * 100.0)
+    } else {
+        "none".to_owned()
     };
     let count =
         |count: usize, name: &str| format!("{count} {name}{}", if count == 1 { "" } else { "s" });
     format!(
-        ": longest wait {} s, {late} over a minute; {:.1} replica hours, {:.2} of the oracle's; {}, {}",
+        "longest wait {} s, {late} over a minute; {:.1} replica hours, {:.2} of the oracle's; {}, {}",
         outcome.wait_max,
         outcome.replica_hours,
         outcome.cost,
@@ -134,19 +131,84 @@ fn summary(outcome: &Outcome) -> String {
     )
 }
 
-fn text(out: &mut String, x: f64, y: f64, anchor: &str, class: &str, text: &str) {
-    let class = match class {
-        "" => String::new(),
-        class => format!(" class=\"{class}\""),
+fn charts<'a>(load: Load, cpu: &'a Outcome, keda: &'a Outcome) -> [Chart<'a>; 4] {
+    let chart = |title: &str, kind, lines| Chart {
+        title: title.to_owned(),
+        kind,
+        lines,
     };
-    let _ = writeln!(
-        out,
-        "<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\"{class}>{text}</text>"
-    );
+    let both = |value: fn(&Moment) -> f64| -> [Line<'a>; 2] {
+        [(CPU, &*cpu.moments, value), (KEDA, &*keda.moments, value)]
+    };
+    let with_oracle = |oracle: fn(&Moment) -> f64, value| {
+        let first: Line = (ORACLE, &cpu.moments, oracle);
+        [first].into_iter().chain(both(value)).collect()
+    };
+    let arrivals: Line = (LOAD, &cpu.moments, |moment| moment.load);
+    [
+        chart("images a second that arrive", Kind::Steps, vec![arrivals]),
+        chart(
+            "replicas",
+            Kind::Steps,
+            with_oracle(|moment| moment.oracle, |moment| moment.pods),
+        ),
+        chart(
+            "images that wait",
+            Kind::Curve,
+            both(|moment| moment.lag).into(),
+        ),
+        chart(
+            &format!("replica hours since {}", clock(load.span().0)),
+            Kind::Sum,
+            with_oracle(|moment| moment.oracle_hours, |moment| moment.pod_hours),
+        ),
+    ]
 }
 
-impl Panel<'_> {
-    fn points(&self, (_, moments, value): &Line, span: (Seconds, Seconds)) -> Vec<(Seconds, f64)> {
+impl Chart<'_> {
+    fn draw(&self, area: &Area, span: (Seconds, Seconds)) -> anyhow::Result<()> {
+        let lines: Vec<_> = self
+            .lines
+            .iter()
+            .map(|line| (line.0, self.points(line, span)))
+            .collect();
+        let highest = lines
+            .iter()
+            .flat_map(|(_, points)| points.iter().map(|(_, value)| *value))
+            .fold(1.0, f64::max);
+        let times = (span.0..span.1).with_key_points(times(span));
+        let mut chart = ChartBuilder::on(area)
+            .margin_right(30)
+            .caption(&self.title, (FONT, FONT_SIZE + 1).with_color(GREY))
+            .x_label_area_size(24)
+            .y_label_area_size(64)
+            .build_cartesian_2d(times, 0.0..highest * 1.05)?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .bold_line_style(GREY.mix(0.25))
+            .light_line_style(TRANSPARENT)
+            .axis_style(GREY)
+            .label_style((FONT, FONT_SIZE).with_color(GREY))
+            .y_labels(5)
+            .y_label_formatter(&|value| thousands(*value))
+            .x_label_formatter(&|at| clock(*at))
+            .draw()?;
+        for (pen, points) in lines {
+            let style = pen.colour.stroke_width(2);
+            match pen.dashes {
+                None => chart.draw_series(LineSeries::new(points, style))?,
+                Some((size, gap)) => {
+                    let points = points.into_iter();
+                    chart.draw_series(DashedLineSeries::new(points, size, gap, style))?
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// The points of a line within `span`.
+    fn points(&self, (_, moments, value): &Line, span: (Seconds, Seconds)) -> Vec<Point> {
         let shown = moments
             .iter()
             .filter(|moment| (span.0..span.1).contains(&moment.at));
@@ -154,121 +216,49 @@ impl Panel<'_> {
         if let (Kind::Sum, Some(&(_, first))) = (&self.kind, points.first()) {
             points.iter_mut().for_each(|(_, value)| *value -= first);
         }
-        points
-    }
-
-    fn draw(&self, out: &mut String, span: (Seconds, Seconds), top: f64) {
-        let lines: Vec<_> = self
-            .lines
-            .iter()
-            .map(|line| (line.0, self.points(line, span)))
-            .collect();
-        let values = lines
-            .iter()
-            .flat_map(|(_, points)| points.iter().map(|(_, value)| *value));
-        let highest = values.fold(0.0, f64::max);
-        let step = step(highest / 3.5);
-        let most = (highest / step).ceil().max(1.0) * step;
-        let length = (span.1 - span.0) as f64;
-        let x = |at: Seconds| LEFT + (at - span.0) as f64 / length * (WIDTH - LEFT - RIGHT);
-        let y = |value: f64| top + PANEL * (1.0 - value / most);
-        text(out, LEFT, top - 7.0, "start", "", &self.title);
-        let ticks = (most / step).round() as i32;
-        for tick in (0..=ticks).map(|tick| f64::from(tick) * step) {
-            let (at, right) = (y(tick), WIDTH - RIGHT);
-            let class = if tick == 0.0 { "axis" } else { "grid" };
-            let _ = writeln!(
-                out,
-                "<line class=\"{class}\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>"
-            );
-            text(
-                out,
-                LEFT - 6.0,
-                (at + 4.0).round(),
-                "end",
-                "",
-                &thousands(tick),
-            );
-        }
-        let few = |every: &Seconds| (span.1 - span.0) / every <= 9;
-        let every = [600, 1200, 3600, 10_800]
-            .into_iter()
-            .find(few)
-            .unwrap_or(10_800);
-        for at in (span.0..=span.1).filter(|at| at % every == 0) {
-            text(
-                out,
-                x(at).round(),
-                top + PANEL + 15.0,
-                "middle",
-                "",
-                &clock(at),
-            );
-        }
-        for (class, points) in lines {
-            let path = match self.kind {
-                Kind::Steps => stairs(&points, span, &x, &y),
-                Kind::Curve | Kind::Sum => curve(&points, span, &x, &y),
-            };
-            let _ = writeln!(out, "<path class=\"{class}\" d=\"{path}\"/>");
+        match self.kind {
+            Kind::Steps => steps(&points, span),
+            Kind::Curve | Kind::Sum => curve(&points, span),
         }
     }
 }
 
-/// Only where it changes; a curve that always does, by columns.
-fn stairs(
-    moments: &[(Seconds, f64)],
-    span: (Seconds, Seconds),
-    x: &dyn Fn(Seconds) -> f64,
-    y: &dyn Fn(f64) -> f64,
-) -> String {
-    let changes: Vec<_> = moments
-        .windows(2)
-        .filter(|pair| pair[0].1 != pair[1].1)
-        .map(|pair| pair[1])
+/// The corners of a step line, or a curve if there are too many.
+fn steps(points: &[Point], span: (Seconds, Seconds)) -> Vec<Point> {
+    let changes = points.windows(2).filter(|pair| pair[0].1 != pair[1].1);
+    let corners: Vec<_> = changes
+        .flat_map(|pair| [(pair[1].0, pair[0].1), pair[1]])
         .collect();
-    if changes.len() > 2 * COLUMNS as usize {
-        return curve(moments, span, x, y);
+    if corners.len() > 4 * COLUMNS as usize {
+        return curve(points, span);
     }
-    let mut path = String::new();
-    if let Some((at, value)) = moments.first() {
-        let _ = write!(path, "M{:.1} {:.1}", x(*at), y(*value));
-    }
-    for (at, value) in changes {
-        let _ = write!(path, "H{:.1}V{:.1}", x(at), y(value));
-    }
-    let _ = write!(path, "H{:.1}", x(span.1));
-    path
+    let first = points.first().copied();
+    let last = points.last().map(|(_, value)| (span.1, *value));
+    first.into_iter().chain(corners).chain(last).collect()
 }
 
-/// The highest of each column.
-fn curve(
-    moments: &[(Seconds, f64)],
-    span: (Seconds, Seconds),
-    x: &dyn Fn(Seconds) -> f64,
-    y: &dyn Fn(f64) -> f64,
-) -> String {
+/// The highest value of each column.
+fn curve(points: &[Point], span: (Seconds, Seconds)) -> Vec<Point> {
     let width = ((span.1 - span.0) / COLUMNS).max(1);
-    let mut path = String::new();
-    for column in moments.chunk_by(|first, second| first.0 / width == second.0 / width) {
-        let highest = column.iter().map(|(_, value)| *value).fold(0.0, f64::max);
-        let letter = if path.is_empty() { 'M' } else { 'L' };
-        let _ = write!(path, "{letter}{:.1} {:.1}", x(column[0].0), y(highest));
-    }
-    path
+    points
+        .chunk_by(|first, second| first.0 / width == second.0 / width)
+        .map(|column| {
+            let highest = column.iter().map(|(_, value)| *value).fold(0.0, f64::max);
+            (column[0].0, highest)
+        })
+        .collect()
+}
+
+/// At most ten times for the labels of the axis.
+fn times(span: (Seconds, Seconds)) -> Vec<Seconds> {
+    let few = |every: &Seconds| (span.1 - span.0) / every <= 9;
+    let every = [600, 1200, 3600, 10_800].into_iter().find(few);
+    let every = every.unwrap_or(10_800);
+    (span.0..=span.1).filter(|at| at % every == 0).collect()
 }
 
 fn clock(at: Seconds) -> String {
     format!("{}:{:02}", at / 3600, at / 60 % 60)
-}
-
-/// 1, 2 or 5 times a power of ten, not below.
-fn step(least: f64) -> f64 {
-    let power = 10_f64.powf(least.max(1e-9).log10().floor());
-    let factor = [1.0, 2.0, 5.0, 10.0]
-        .into_iter()
-        .find(|factor| factor * power >= least * 0.999);
-    (factor.unwrap_or(10.0) * power).max(1.0)
 }
 
 fn thousands(value: f64) -> String {
@@ -284,25 +274,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_are_round() {
+    fn labels_are_readable() {
+        let values = [0.0, 950.0, 70_824.0];
+        assert_eq!(values.map(thousands), ["0", "950", "70,824"]);
         assert_eq!(
-            [0.2, 1.0, 1.1, 3.4, 7.0, 31.0, 600.0].map(step),
-            [1.0, 1.0, 2.0, 5.0, 10.0, 50.0, 1000.0]
+            times((35_400, 37_800)),
+            [35_400, 36_000, 36_600, 37_200, 37_800]
         );
-        assert_eq!(
-            [0.0, 950.0, 70_824.0].map(thousands),
-            ["0", "950", "70,824"]
-        );
+        assert_eq!(times((0, 86_400)).len(), 9);
     }
 
     #[test]
-    fn stairs_turn_where_the_value_does() {
-        let path = stairs(
-            &[(0, 1.0), (5, 1.0), (10, 3.0), (15, 3.0)],
-            (0, 20),
-            &|at| at as f64,
-            &|value| value,
-        );
-        assert_eq!(path, "M0.0 1.0H10.0V3.0H20.0");
+    fn a_step_line_has_a_corner_where_the_value_changes() {
+        let points = [(0, 1.0), (5, 1.0), (10, 3.0), (15, 3.0)];
+        let corners = [(0, 1.0), (10, 1.0), (10, 3.0), (20, 3.0)];
+        assert_eq!(steps(&points, (0, 20)), corners);
     }
 }

@@ -1,4 +1,4 @@
-//! What was measured of the service: rates.json, with the commands that did.
+//! Reads the measured service rates from rates.json, which also has the commands that measured them.
 
 use crate::{manifests::Manifests, world::World};
 use anyhow::Context;
@@ -9,16 +9,16 @@ use std::{fs, path::Path};
 pub struct Rates {
     pub machine: String,
     pub models: Vec<Model>,
-    /// Cores that a process takes while its model computes without pause, of those that it may use.
+    /// Cores that a process uses while its model computes without pause.
     pub cores_busy: Figure<f64>,
-    /// From the process's start to its first partition, in seconds.
+    /// Time from the process's start to its first partition, in seconds.
     pub start_s: Figure<i64>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 pub struct Figure<T> {
     pub value: T,
-    /// How it was come by.
+    /// How the value was obtained.
     pub from: String,
 }
 
@@ -65,13 +65,14 @@ impl Rates {
     }
 }
 
-/// `--max-in-flight-bytes`, 64 MiB, in tensors of 224 times 224 pixels.
+/// The default of `--max-in-flight-bytes`, 64 MiB, in tensors of 224 × 224 pixels.
 const IN_FLIGHT: f64 = (64 << 20) as f64 / (224.0 * 224.0 * 3.0);
-/// Assumed, not measured: a node with room, the image (10 MB packed) pulled and the container started in 8 s.
+/// Assumed, not measured: on a node with free capacity, the image (10 MB compressed) is pulled and the container started in
+/// 8 s.
 const SCHEDULING: i64 = 8;
-/// Assumed: members learn of a round of the group with their next heartbeat, a second at most, and commit what they have in
-/// flight. One round gives up what moves, the next hands it over; in between it stands still.
+/// Assumed: members learn of a rebalance with their next heartbeat, within a second, and commit what they have in flight. The
+/// first rebalance revokes the partitions that move, and the second assigns them. They pause in between.
 const JOIN: i64 = 2;
 const REBALANCE: i64 = 2;
-/// Assumed, at worst: each image is the only one of its partition in a transaction of preprocess.
+/// Assumed, as the worst case: each image is the only one of its partition in a transaction of preprocess.
 const MARKERS: f64 = 1.0;

@@ -1,4 +1,4 @@
-//! Outcomes as text: a table for the terminal, tables and plots for README.
+//! Reports outcomes: a table for the terminal, tables and plots for README.
 
 use crate::{
     alternatives::{Alternative, alternatives},
@@ -12,7 +12,7 @@ use anyhow::Context;
 use serde::Serialize;
 use std::{fmt::Write, thread};
 
-/// Both autoscalers under one load, with one model.
+/// The outcomes of both autoscalers under one load, with one model.
 #[derive(Debug, Serialize)]
 pub struct Comparison {
     pub model: String,
@@ -22,7 +22,7 @@ pub struct Comparison {
     pub keda: Outcome,
 }
 
-/// Each of the loads, with each of the models.
+/// Simulates each load with each model.
 pub fn compare(
     manifests: &Manifests,
     rates: &Rates,
@@ -94,13 +94,14 @@ fn rows(comparisons: &[Comparison]) -> Vec<[String; 11]> {
 }
 
 fn percent(share: f64) -> String {
-    match share > 0.0 {
-        true => format!("{:.2} %", share * 100.0),
-        false => "none".to_owned(),
+    if share > 0.0 {
+        format!("{:.2} %", share * 100.0)
+    } else {
+        "none".to_owned()
     }
 }
 
-/// For a terminal.
+/// A table for a terminal.
 pub fn table(comparisons: &[Comparison]) -> String {
     let mut rows = rows(comparisons);
     rows.insert(0, HEAD.map(str::to_owned));
@@ -110,9 +111,10 @@ pub fn table(comparisons: &[Comparison]) -> String {
     let mut text = String::new();
     for row in rows {
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let _ = match column < 3 {
-                true => write!(text, " {cell:<width$} "),
-                false => write!(text, " {cell:>width$} "),
+            let _ = if column < 3 {
+                write!(text, " {cell:<width$} ")
+            } else {
+                write!(text, " {cell:>width$} ")
             };
         }
         text.truncate(text.trim_end().len());
@@ -133,7 +135,7 @@ fn markdown(comparisons: &[Comparison]) -> String {
     text
 }
 
-/// What else might have been chosen.
+/// A table of alternatives, in Markdown.
 pub fn alternatives_table(alternatives: &[Alternative]) -> String {
     let mut text = "| scaled by | changed | burst: longest wait | later than 60 s | wave: longest wait | later than 60 s | of the oracle's | \
                     turns | steady: of the oracle's | turns | gusts: longest wait | of the oracle's | changes |\n|---|---|"
@@ -178,14 +180,14 @@ pub fn alternatives_table(alternatives: &[Alternative]) -> String {
     text
 }
 
-/// README's tables, and the plots that lie beside it by their names.
+/// README with new tables, and the plots by their file names.
 #[derive(Debug, PartialEq)]
 pub struct Page {
     pub readme: String,
     pub plots: Vec<(String, String)>,
 }
 
-/// The first model's day is drawn, and its alternatives compared.
+/// Writes README's tables and plots. The plots and the alternatives are those of the first model.
 pub fn page(readme: &str, manifests: &Manifests, rates: &Rates) -> anyhow::Result<Page> {
     let models: Vec<_> = rates.models.iter().map(|model| &*model.name).collect();
     let comparisons = compare(manifests, rates, &models, &Load::ALL)?;
@@ -199,15 +201,21 @@ pub fn page(readme: &str, manifests: &Manifests, rates: &Rates) -> anyhow::Resul
     let drawn = comparisons
         .iter()
         .filter(|comparison| comparison.model == models[0]);
-    let plots =
-        drawn.map(|comparison| (format!("{}.svg", comparison.load.name()), plot(comparison)));
+    let plots = drawn.map(|comparison| {
+        let name = format!("{}.svg", comparison.load.name());
+        Ok((name, plot(comparison)?))
+    });
     Ok(Page {
         readme,
-        plots: plots.collect(),
+        plots: plots.collect::<anyhow::Result<_>>()?,
     })
 }
 
-pub fn plot(comparison: &Comparison) -> String {
+/// The comparison as an SVG.
+///
+/// # Errors
+/// Those of [`plot::draw`].
+pub fn plot(comparison: &Comparison) -> anyhow::Result<String> {
     plot::draw(
         comparison.load,
         &comparison.model,
@@ -216,7 +224,7 @@ pub fn plot(comparison: &Comparison) -> String {
     )
 }
 
-/// Replaces what stands between `<!-- NAME` … `-->` and `<!-- end -->`.
+/// Replaces the text between `<!-- NAME` … `-->` and `<!-- end -->`.
 fn between(page: &str, name: &str, text: &str) -> anyhow::Result<String> {
     let missing = || format!("README has no place for {name}");
     let (before, rest) = page

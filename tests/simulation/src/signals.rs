@@ -1,24 +1,24 @@
-//! What KEDA answers the autoscaler: Prometheus' view of the pods, as old as its last scrape, and Kafka's lag.
+//! The metrics that KEDA gives to the autoscaler: Prometheus' values, as old as its last scrape, and Kafka's lag.
 
 use crate::{autoscaler::Seconds, cluster::Cluster, world::World};
 use anyhow::{Context, bail, ensure};
 use std::collections::{BTreeMap, VecDeque};
 
-/// A question that a trigger asks.
+/// The metric of a trigger.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Signal {
-    /// `sum(clamp_max(sightline_drain_seconds, ceiling))`: what one instance would need for all that waits.
+    /// `sum(clamp_max(sightline_drain_seconds, ceiling))`: the seconds that one instance would need for the whole backlog.
     DrainSum { ceiling: f64 },
-    /// `max(sightline_drain_seconds)`: until the slowest is through.
+    /// `max(sightline_drain_seconds)`: the seconds that the slowest instance needs for its backlog.
     DrainMax,
-    /// `sum(rate(sightline_infer_model_seconds_sum[window]))`: how many models compute.
+    /// `sum(rate(sightline_infer_model_seconds_sum[window]))`: how many models are computing.
     Busy { window: Seconds },
     /// The `kafka` scaler's total lag.
     Lag { threshold: f64 },
 }
 
 impl Signal {
-    /// Of a `prometheus` trigger. Anything else than the shapes above is an error: the simulation must know what is asked.
+    /// Parses the query of a `prometheus` trigger. A query that the simulation does not know is an error.
     pub fn of_query(query: &str) -> anyhow::Result<Self> {
         let text: String = query.split_whitespace().collect();
         let unknown = || format!("the simulation does not know the query {query:?}");
@@ -57,7 +57,7 @@ impl Signal {
     }
 }
 
-/// `15s`, `2m`.
+/// Parses a duration such as `15s` or `2m`.
 pub fn seconds(text: &str) -> anyhow::Result<Seconds> {
     let units = [('s', 1), ('m', 60), ('h', 3600)];
     let found = units
@@ -70,11 +70,11 @@ pub fn seconds(text: &str) -> anyhow::Result<Seconds> {
     Ok(number * unit)
 }
 
-/// Of each pod what was scraped, for as long as a window reaches.
+/// The samples of each pod that a window can include.
 #[derive(Debug, Default)]
 pub struct Prometheus {
     model_seconds: BTreeMap<u64, VecDeque<(Seconds, f64)>>,
-    /// As of the last scrape; a pod that is gone has none.
+    /// The values of the last scrape. A pod that has ended has none.
     drain: Vec<f64>,
 }
 
@@ -119,20 +119,23 @@ fn rate(samples: &VecDeque<(Seconds, f64)>, now: Seconds, window: Seconds) -> Op
     let grown = last_value - first_value;
     let covered = (last - first) as f64;
     let mean = covered / f64::from(intervals);
-    let edge = |distance: f64| match distance >= mean * 1.1 {
-        true => mean / 2.0,
-        false => distance,
+    let edge = |distance: f64| {
+        if distance >= mean * 1.1 {
+            mean / 2.0
+        } else {
+            distance
+        }
     };
     let mut start = edge((first - (now - window)) as f64);
     if grown > 0.0 {
-        // A counter does not begin below zero.
+        // A counter does not start below zero.
         start = start.min(covered * first_value / grown);
     }
     let end = edge((now - last) as f64);
     Some(grown * (covered + start + end) / covered / window as f64)
 }
 
-/// In thousandths, cut off as KEDA does.
+/// The metric's value in thousandths, rounded down as KEDA does.
 pub fn answer(
     signal: &Signal,
     now: Seconds,
@@ -149,11 +152,12 @@ pub fn answer(
         Signal::DrainMax => prometheus.drain.iter().copied().fold(0.0, f64::max),
         Signal::Busy { window } => prometheus.busy(now, *window),
         Signal::Lag { threshold } => {
-            // Never more than a replica a partition (`getTotalLag`).
+            // KEDA asks for at most one replica a partition (`getTotalLag`).
             let lag = (cluster.lag() * (1.0 + world.markers)).floor();
-            match (lag / threshold).floor() > world.partitions as f64 {
-                true => threshold * world.partitions as f64,
-                false => lag,
+            if (lag / threshold).floor() > world.partitions as f64 {
+                threshold * world.partitions as f64
+            } else {
+                lag
             }
         }
     };
@@ -165,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn queries_are_told_apart() {
+    fn queries_are_parsed() {
         let of = |query: &str| Signal::of_query(query).ok();
         let drain =
             "sum(clamp_max(sightline_drain_seconds{stage=\"infer\", namespace=\"sightline\"}, 60))";
@@ -184,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn rate_reaches_to_the_edges_of_its_window() {
+    fn rate_extrapolates_to_the_edges_of_its_window() {
         let every = |step: usize, from: Seconds, to: Seconds| -> VecDeque<(Seconds, f64)> {
             (from..=to)
                 .step_by(step)
@@ -195,11 +199,11 @@ mod tests {
             let found = found.unwrap_or(f64::NAN);
             assert!((found - expected).abs() < 1e-9, "{found} for {expected}");
         };
-        // Long there: exact, wherever the samples lie.
+        // A pod that runs for the whole window: exact, whenever it was scraped.
         close(rate(&every(15, 0, 600), 607, 120), 0.5);
-        // A pod that started a minute ago counts for the part of the window that it was there.
+        // A pod that started a minute ago counts for its part of the window.
         close(rate(&every(15, 547, 607), 607, 120), 0.25);
-        // Gone for a minute.
+        // A pod that ended a minute ago.
         close(
             rate(&every(15, 0, 540), 600, 120),
             0.5 * (45.0 + 15.0 + 7.5) / 120.0,

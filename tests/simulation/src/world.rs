@@ -1,30 +1,31 @@
-//! What surrounds the autoscaler: how fast a pod is, and how long things take.
+//! The parameters of the simulation: how fast a pod is, and how long steps take.
 
 use crate::autoscaler::Seconds;
 
 #[derive(Debug, Clone, Copy)]
 pub struct World {
     pub partitions: usize,
-    /// Images a second of a pod with a backlog.
+    /// Images a second that a pod with a backlog processes.
     pub rate: f64,
-    /// Images a second, one at a time.
+    /// Images a second that a pod processes one at a time.
     pub alone: f64,
-    /// Thousandths of a core: what a pod takes while the model computes, and what it asks for.
+    /// Thousandths of a core that a pod uses while its model computes.
     pub busy_cpu: f64,
+    /// Thousandths of a core that a pod requests.
     pub cpu_request: i64,
-    /// Images that a pod has taken and not committed, at most.
+    /// The most images that a pod has taken and not committed.
     pub in_flight: f64,
-    /// From the creation of a pod to its process.
+    /// Time from the creation of a pod to the start of its process.
     pub scheduling: Seconds,
-    /// From there to the first partition.
+    /// Time from the start of the process to its first partition.
     pub start: Seconds,
     pub readiness_period: Seconds,
     pub drain_timeout: Seconds,
-    /// How long a partition that changes hands stands still.
+    /// How long a partition pauses that moves to another pod.
     pub rebalance: Seconds,
-    /// Prometheus asks so often.
+    /// Prometheus' scrape interval.
     pub scrape: Seconds,
-    /// Kafka's lag counts transactions' markers; so many an image.
+    /// Transaction markers for each image; Kafka's lag counts them.
     pub markers: f64,
 }
 

@@ -1,6 +1,6 @@
-//! What `spec.behavior` allows: stabilisation windows and policies, `normalizeDesiredReplicasWithBehaviors`.
+//! The limits of `spec.behavior`: stabilisation windows and policies (`normalizeDesiredReplicasWithBehaviors`).
 //!
-//! The controller reuses outdated entries of its lists in place; here they are dropped, which nothing can tell apart.
+//! The controller reuses outdated entries of its lists; here they are removed, which has the same effect.
 
 use super::Seconds;
 
@@ -15,7 +15,7 @@ pub struct Rules {
     pub window: Seconds,
     pub select: Select,
     pub policies: Vec<Policy>,
-    /// Where it is not the controller's own (`HPAConfigurableTolerance`).
+    /// A tolerance other than the controller's own (`HPAConfigurableTolerance`).
     pub tolerance: Option<f64>,
 }
 
@@ -78,7 +78,7 @@ impl Policy {
 }
 
 impl Rules {
-    /// What is not set of `scaleUp` (`GenerateHPAScaleUpRules`).
+    /// The defaults of `scaleUp` (`GenerateHPAScaleUpRules`).
     pub fn default_up() -> Self {
         Self {
             window: 0,
@@ -88,7 +88,7 @@ impl Rules {
         }
     }
 
-    /// What is not set of `scaleDown` (`GenerateHPAScaleDownRules`, and the controller's flag for the window).
+    /// The defaults of `scaleDown` (`GenerateHPAScaleDownRules`; the window is a flag of the controller).
     pub fn default_down() -> Self {
         Self {
             window: 300,
@@ -107,7 +107,7 @@ impl Rules {
     }
 }
 
-/// Recommendations and changes that still count.
+/// The recommendations and changes that can still limit a change.
 #[derive(Debug, Default)]
 pub(super) struct History {
     pub recommendations: Vec<(Seconds, i32)>,
@@ -140,7 +140,7 @@ impl History {
         self.limit(now, behavior, (min, max), current, stable)
     }
 
-    /// Up no further than the least, down no further than the largest recommendation of the window
+    /// Limits an increase to the smallest and a decrease to the largest recommendation of the window
     /// (`stabilizeRecommendationWithBehaviors`).
     pub fn stabilize(
         &mut self,
@@ -171,7 +171,7 @@ impl History {
         current: i32,
         desired: i32,
     ) -> i32 {
-        // What there was when the policy's period began.
+        // The replicas at the start of the policy's period.
         let before = |policy: &Policy| {
             current - within(&self.ups, policy.period, now)
                 + within(&self.downs, policy.period, now)
@@ -196,7 +196,7 @@ impl History {
                 .map(|policy| policy.lowered(before(policy)));
             let allowed = match rules.select {
                 Select::Disabled => current,
-                // The least change leaves the most.
+                // The smallest change leaves the most replicas.
                 Select::Min => allowed.max().unwrap_or(i32::MIN),
                 Select::Max => allowed.min().unwrap_or(i32::MAX),
             };
@@ -208,9 +208,10 @@ impl History {
 
     /// `storeScaleEvent`.
     pub fn changed(&mut self, now: Seconds, behavior: &Behavior, from: i32, to: i32) {
-        let (events, rules) = match to > from {
-            true => (&mut self.ups, &behavior.up),
-            false => (&mut self.downs, &behavior.down),
+        let (events, rules) = if to > from {
+            (&mut self.ups, &behavior.up)
+        } else {
+            (&mut self.downs, &behavior.down)
         };
         if to != from {
             events.retain(|(at, _)| *at >= now - rules.longest_period());

@@ -1,4 +1,4 @@
-//! Replicas by one metric: `replica_calculator.go`.
+//! The replicas that one metric asks for (`replica_calculator.go`).
 
 use super::Seconds;
 
@@ -18,7 +18,7 @@ impl Tolerances {
     }
 }
 
-/// A pod as the controller sees it.
+/// A pod, as the controller observes it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PodView {
     pub deleting: bool,
@@ -30,14 +30,14 @@ pub struct PodView {
     pub cpu: Cpu,
 }
 
-/// Thousandths of a core.
+/// Processor time, in thousandths of a core.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cpu {
     pub request: i64,
     pub used: Option<Sample>,
 }
 
-/// What the metrics server says: an average over the window that ends at `at`.
+/// A value of the metrics server: the average over the window that ends at `at`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {
     pub value: i64,
@@ -64,24 +64,26 @@ fn group(now: Seconds, pod: &PodView) -> Group {
     let Some(sample) = pod.cpu.used else {
         return Group::Missing;
     };
-    let unready = match pod.started + CPU_INITIALIZATION > now {
-        true => !pod.ready || sample.at < pod.ready_since + sample.window,
-        false => !pod.ready && pod.started + INITIAL_READINESS > pod.ready_since,
+    let unready = if pod.started + CPU_INITIALIZATION > now {
+        !pod.ready || sample.at < pod.ready_since + sample.window
+    } else {
+        !pod.ready && pod.started + INITIAL_READINESS > pod.ready_since
     };
-    match unready {
-        true => Group::Unready,
-        false => Group::Ready,
+    if unready {
+        Group::Unready
+    } else {
+        Group::Ready
     }
 }
 
-/// `GetResourceUtilizationRatio`: the whole percent is cut off before it is compared.
+/// `GetResourceUtilizationRatio`: the utilization is rounded down to a whole percent.
 fn ratio(pods: &[(i64, i64)], target_percent: i64) -> Option<f64> {
     let used: i64 = pods.iter().map(|(used, _)| used).sum();
     let requested: i64 = pods.iter().map(|(_, requested)| requested).sum();
     (requested > 0).then(|| (used * 100 / requested) as f64 / target_percent as f64)
 }
 
-/// `GetResourceReplicas`. None: there is no answer.
+/// `GetResourceReplicas`; `None` without a value.
 pub(super) fn cpu_replicas(
     now: Seconds,
     current: i32,
@@ -96,12 +98,13 @@ pub(super) fn cpu_replicas(
     let first = ratio(&counted, target_percent)?;
     let up_with_unready = first > 1.0 && of(Group::Unready).next().is_some();
     if !up_with_unready && of(Group::Missing).next().is_none() {
-        return Some(match tolerances.allow(first) {
-            true => current,
-            false => (first * counted.len() as f64).ceil() as i32,
+        return Some(if tolerances.allow(first) {
+            current
+        } else {
+            (first * counted.len() as f64).ceil() as i32
         });
     }
-    // Who is not known counts against the change: as busy when scaling down, as idle when scaling up.
+    // A pod without a value counts against the change: as busy when scaling down, as idle when scaling up.
     for pod in of(Group::Missing) {
         if first < 1.0 {
             let fallback = target_percent.max(100);
@@ -120,10 +123,7 @@ pub(super) fn cpu_replicas(
     }
     let replicas = (second * counted.len() as f64).ceil() as i32;
     let against = (second < 1.0 && replicas > current) || (second > 1.0 && replicas < current);
-    Some(match against {
-        true => current,
-        false => replicas,
-    })
+    Some(if against { current } else { replicas })
 }
 
 /// `GetExternalPerPodMetricReplicas`: pods that are not ready count as well.
@@ -134,13 +134,14 @@ pub(super) fn per_pod_replicas(
     tolerances: Tolerances,
 ) -> i32 {
     let ratio = usage as f64 / (target as f64 * f64::from(status_replicas));
-    match tolerances.allow(ratio) {
-        true => status_replicas,
-        false => (usage as f64 / target as f64).ceil() as i32,
+    if tolerances.allow(ratio) {
+        status_replicas
+    } else {
+        (usage as f64 / target as f64).ceil() as i32
     }
 }
 
-/// `GetExternalMetricReplicas`: the ratio, times the pods that are ready.
+/// `GetExternalMetricReplicas`: the ratio multiplied by the number of ready pods.
 pub(super) fn value_replicas(
     current: i32,
     usage: i64,

@@ -1,8 +1,8 @@
-//! The HorizontalPodAutoscaler's rule, as Kubernetes 1.34.2 has it: what it proposes from metrics (`calculator`), and what
-//! `behavior` makes of that (`behavior`).
+//! The algorithm of the HorizontalPodAutoscaler in Kubernetes 1.34.2: the replicas that the metrics ask for
+//! (`calculator`), and how `spec.behavior` limits changes (`behavior`).
 //!
-//! Source: `pkg/controller/podautoscaler/horizontal.go` and `replica_calculator.go` of `k8s.io/kubernetes`. The names of
-//! its functions are given where they are followed. Time is in whole seconds.
+//! Source: `pkg/controller/podautoscaler/horizontal.go` and `replica_calculator.go` of `k8s.io/kubernetes`. Comments give
+//! the names of the functions there. Times are in whole seconds.
 
 mod behavior;
 mod calculator;
@@ -15,11 +15,11 @@ use calculator::{Tolerances, cpu_replicas, per_pod_replicas, value_replicas};
 
 pub type Seconds = i64;
 
-/// Settings of kube-controller-manager that no manifest changes.
+/// The default of kube-controller-manager's `--horizontal-pod-autoscaler-sync-period`.
 pub const SYNC_PERIOD: Seconds = 15;
 const TOLERANCE: f64 = 0.1;
 
-/// A HorizontalPodAutoscaler.
+/// The `spec` of a HorizontalPodAutoscaler.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
     pub min_replicas: i32,
@@ -30,7 +30,7 @@ pub struct Spec {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Metric {
-    /// Processor time of one container against its request.
+    /// Processor time of one container, relative to its request.
     ContainerCpu {
         target_percent: i64,
     },
@@ -40,24 +40,24 @@ pub enum Metric {
     },
 }
 
-/// In thousandths, as quantities are compared.
+/// The target of a metric, in thousandths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// The metric's value is to be this: replicas change by the ratio.
+    /// For the metric's value: the replicas change by the ratio of value and target.
     Value(i64),
-    /// The metric's value divided by the replicas is to be this.
+    /// For the metric's value divided by the number of replicas.
     AverageValue(i64),
 }
 
-/// What the controller finds when it looks.
+/// What the controller observes.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen<'a> {
-    /// `spec.replicas` of what is scaled.
+    /// `spec.replicas` of the scaled object.
     pub spec_replicas: i32,
     /// `status.replicas`: pods that exist.
     pub status_replicas: i32,
     pub pods: &'a [PodView],
-    /// Thousandths, by the order of the external metrics; none where there is no answer.
+    /// The values of the external metrics in thousandths, in their order; `None` for a metric without a value.
     pub external: &'a [Option<i64>],
 }
 
@@ -76,7 +76,7 @@ impl Autoscaler {
         }
     }
 
-    /// How many replicas there shall be from now on (`reconcileAutoscaler`).
+    /// The number of replicas from now on (`reconcileAutoscaler`).
     pub fn sync(&mut self, now: Seconds, seen: Seen) -> i32 {
         let (min, max) = (self.spec.min_replicas, self.spec.max_replicas);
         let current = seen.spec_replicas;
@@ -101,7 +101,7 @@ impl Autoscaler {
         desired
     }
 
-    /// The largest that a metric asks for; none if a metric has no answer and the others would scale down
+    /// The largest number that a metric asks for; `None` if a metric has no value and the others would scale down
     /// (`computeReplicasForMetrics`).
     fn proposed(&self, now: Seconds, seen: Seen) -> Option<i32> {
         let tolerances = Tolerances {

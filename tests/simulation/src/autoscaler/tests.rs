@@ -1,4 +1,4 @@
-//! The cases of Kubernetes' own tests, `horizontal_test.go` and `replica_calculator_test.go` of 1.34.2, and properties.
+//! The cases of Kubernetes' own tests (`horizontal_test.go` and `replica_calculator_test.go` of 1.34.2), and properties.
 
 use super::{behavior::History, calculator::*, *};
 use proptest::prelude::*;
@@ -25,14 +25,14 @@ const fn pod(used: Option<i64>, request: i64) -> PodView {
     }
 }
 
-/// Never been ready, for an hour.
+/// A pod that started an hour ago and was never ready.
 const fn unready(used: i64) -> PodView {
     let mut pod = pod(Some(used), 1000);
     pod.ready = false;
     pod
 }
 
-/// Ready since a moment.
+/// A pod that has just become ready.
 const fn hot(used: i64) -> PodView {
     let mut pod = pod(Some(used), 1000);
     pod.started = NOW;
@@ -217,7 +217,7 @@ fn external_metrics_as_in_replica_calculator_test() {
     assert_eq!(value(3, 8600, 8888, &[true; 3]), 3, "ToleranceCMExternal");
 }
 
-/// The documentation's example: 200m where 100m is wanted doubles, 50m halves.
+/// The documentation's example: with a target of 100m, 200m doubles the replicas and 50m halves them.
 #[test]
 fn the_ratio_of_the_documentation() {
     let replicas = |used| cpu_replicas(NOW, 2, 10, EXACT, &[cool(used), cool(used)]);
@@ -225,7 +225,7 @@ fn the_ratio_of_the_documentation() {
     assert_eq!((replicas(110), replicas(90)), (Some(2), Some(2)));
 }
 
-/// `generateScalingRules`: pods and their period, percent and its period; the largest change counts.
+/// `generateScalingRules`: a policy of pods and a policy of percent, each with its period; the largest change is chosen.
 fn rules(pods: i32, pods_period: Seconds, percent: i32, percent_period: Seconds) -> Rules {
     let mut policies = Vec::new();
     if pods != 0 {
@@ -385,7 +385,7 @@ fn earlier_changes_count_as_in_test_scaling_with_rules() {
 }
 
 #[test]
-fn the_smaller_change_or_none_where_that_is_selected() {
+fn select_min_and_disabled_are_followed() {
     let select = |select| Rules {
         select,
         ..rules(2, 60, 50, 60)
@@ -406,7 +406,7 @@ fn the_smaller_change_or_none_where_that_is_selected() {
 
 #[test]
 fn windows_as_in_test_normalize_desired_replicas_with_behavior() {
-    // Recommendations by minutes ago; current, proposed; windows up and down; what is to come out.
+    // Recommendations by minutes ago; current and proposed replicas; windows up and down; the expected result.
     type Case = (&'static [(i64, i32)], i32, i32, Seconds, Seconds, i32);
     let cases: &[Case] = &[
         (&[], 100, 5, 0, 0, 5),
@@ -478,7 +478,7 @@ fn default_behavior() -> Behavior {
 }
 
 #[test]
-fn the_largest_metric_counts_and_a_silent_one_forbids_to_shrink() {
+fn the_largest_metric_counts_and_one_without_a_value_forbids_scaling_down() {
     let mut behavior = default_behavior();
     behavior.down.window = 0;
     let once = |replicas, metrics: &[Option<i64>]| {
@@ -534,7 +534,7 @@ proptest! {
     }
 
     #[test]
-    fn shrinks_only_to_what_was_enough_during_the_whole_window(
+    fn scales_down_only_to_the_largest_recommendation_of_the_window(
         mut down in any_rules(),
         loads in prop::collection::vec(0_i64..20_000, 1..200),
     ) {
@@ -554,9 +554,9 @@ proptest! {
         }
     }
 
-    /// Four pods up or one down against what there was a minute ago, whatever is asked for.
+    /// At most four pods more or one less than a minute ago, whatever the metrics ask for.
     #[test]
-    fn no_minute_sees_more_than_the_policies_allow(loads in prop::collection::vec(0_i64..60_000, 1..200)) {
+    fn no_minute_has_larger_changes_than_the_policies_allow(loads in prop::collection::vec(0_i64..60_000, 1..200)) {
         let behavior = Behavior {
             up: Rules { policies: vec![Policy::pods(4, 60)], ..Rules::default_up() },
             down: Rules { window: 0, policies: vec![Policy::pods(1, 60)], ..Rules::default_down() },
