@@ -106,7 +106,7 @@ fn draw_header(area: &Area, title: &str, cpu: &Outcome, keda: &Outcome) -> anyho
         let y = 38 + row * 18;
         let style = pen.colour.stroke_width(2);
         let (size, gap) = pen.dashes.unwrap_or((32, 0));
-        let sample = DashedPathElement::new([(8, y), (40, y)].into_iter(), size, gap, style);
+        let sample = DashedPathElement::new([(8, y), (40, y)], size, gap, style);
         area.draw(&sample)?;
         area.draw(&Text::new(text, (48, y), font(FONT_SIZE)))?;
     }
