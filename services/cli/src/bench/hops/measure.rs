@@ -18,7 +18,7 @@ use std::{
 use tokio::task::JoinSet;
 
 /// A service name for each hop. Each hop has its own consumer group, instance and producers.
-const SERVICES: [&str; 6] = ["hop-1", "hop-2", "hop-3", "hop-4", "hop-5", "hop-6"];
+const SERVICES: [&str; Topic::ALL.len() - 1] = ["hop-1", "hop-2", "hop-3", "hop-4", "hop-5"];
 const PARTITIONS: i32 = 3;
 /// Records of a run without a rate.
 const UNPACED: usize = 4000;
@@ -38,7 +38,7 @@ pub(crate) struct Workload {
     #[arg(long, default_value_t = 150_000)]
     pub(crate) size: usize,
     /// Number of stages in the chain
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=6))]
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=SERVICES.len() as i64))]
     pub(crate) hops: u8,
 }
 
