@@ -101,7 +101,10 @@ fn commands(page: &mut String, path: &str, command: &Command, written: &[String]
             write!(page, "\n{rows}").unwrap();
         }
     }
-    for next in command.get_subcommands() {
+    for next in command
+        .get_subcommands()
+        .filter(|next| next.get_name() != "help")
+    {
         commands(page, &format!("{path} {}", next.get_name()), next, written);
     }
 }
