@@ -32,7 +32,7 @@ impl Calibration {
     /// Parses `int8.json`; `what` names it in errors.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it is not such a file or a range is not finite.
+    /// [`Error::Source`] if it is not such a file or a range is not finite.
     pub fn parse(what: &str, json: &[u8]) -> Result<Self, Error> {
         let found: Self =
             serde_json::from_slice(json).map_err(|error| Error::invalid(what, error))?;
